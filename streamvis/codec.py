@@ -1,0 +1,163 @@
+"""Blocks ⇄ bytes, always lossless.
+
+A column travels as a header of 8 bytes — dtype, codec, axes (bit 0: it has the index axis, bit 1: the point axis), 0,
+uint32 length — and as `length` bytes of the payload. Codecs: raw values; one constant; an arithmetic run (first value
+and step). Values are compared as bits, so NaN payloads and -0.0 survive.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from streamvis.columns import DTYPES, MAX_INDEX, Array, Block
+from streamvis.errors import MalformedError
+
+MAX_BLOCK_POINTS = 1 << 24
+"""Points of one block at most, so that a few bytes of a constant cannot ask for all memory."""
+
+_HEADER = struct.Struct("<BBBxI")
+_SHAPE = struct.Struct("<III")
+_BITS = {1: np.dtype("<u1"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
+
+
+class Codec(IntEnum):
+    """How a column's values are written. The numbers are kept once shipped."""
+
+    RAW = 0
+    CONSTANT = 1
+    RUN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBlock:
+    """A block as bytes: what travels and what is stored. `topic` as in Block; shape (k, n)."""
+
+    topic: int
+    index: int
+    k: int
+    n: int
+    columns: bytes
+    payload: bytes
+    crc: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the header and the payload."""
+        return len(self.columns) + len(self.payload)
+
+
+def checksum(index: int, k: int, n: int, columns: bytes, payload: bytes) -> int:
+    """CRC-32 of everything that a reader of the block relies on."""
+    return zlib.crc32(payload, zlib.crc32(columns, zlib.crc32(_SHAPE.pack(index, k, n))))
+
+
+def encode(block: Block) -> EncodedBlock:
+    """The block as bytes, each column by the cheapest codec that gives it back exactly."""
+    k, n = block.shape
+    headers, parts = [], []
+    for values in block.columns.values():
+        codec, data = _encode_values(np.ascontiguousarray(values).reshape(-1))
+        axes = (values.shape[0] != 1) | (values.shape[1] != 1) << 1
+        headers.append(_HEADER.pack(DTYPES.index(values.dtype), codec, axes, len(data)))
+        parts.append(data)
+    columns, payload = b"".join(headers), b"".join(parts)
+    return EncodedBlock(block.topic, block.index, k, n, columns, payload, checksum(block.index, k, n, columns, payload))
+
+
+def _encode_values(values: Array) -> tuple[Codec, bytes | memoryview]:
+    raw = Codec.RAW, memoryview(values.view(np.uint8))
+    if values.size < 2:
+        return raw
+    bits = values.view(_BITS[values.dtype.itemsize])
+    if bits[0] == bits[1] == bits[-1] and (bits == bits[0]).all():
+        return Codec.CONSTANT, values[:1].tobytes()
+    if values.size > 2 and values.dtype.kind != "b":
+        ends = values[:2].copy()
+        with np.errstate(all="ignore"):  # an overflowing run does not equal the values, which is all that matters
+            ends[1] = (values[1:2] - values[:1])[0]
+            last = _run(ends, values.size, tail=1)
+        if last.view(bits.dtype)[0] == bits[-1] and (_run(ends, values.size).view(bits.dtype) == bits).all():
+            return Codec.RUN, ends.tobytes()
+    return raw
+
+
+def _run(ends: Array, size: int, tail: int | None = None) -> Array:
+    """first + step * [0, 1, …, size): the last `tail` values, or all. Integers wrap around, exactly as they decode."""
+    with np.errstate(all="ignore"):
+        steps = np.arange(size - (tail or size), size).astype(ends.dtype)
+        values: Array = ends[:1] + ends[1:] * steps
+    return values
+
+
+def column_count(header: bytes) -> int:
+    """How many columns a header describes."""
+    return len(header) // _HEADER.size
+
+
+def validate(block: EncodedBlock) -> None:
+    """Raises MalformedError unless the block's numbers fit together, without touching the payload's values."""
+    if block.k < 1 or block.index + block.k - 1 > MAX_INDEX:
+        raise MalformedError(
+            f"block has indexes {block.index} to {block.index + block.k - 1}; expected 0 to {MAX_INDEX}"
+        )
+    if block.k * block.n > MAX_BLOCK_POINTS:
+        raise MalformedError(f"block has {block.k} x {block.n} points; at most {MAX_BLOCK_POINTS} fit one block")
+    if not block.columns or len(block.columns) % _HEADER.size:
+        raise MalformedError(f"block header has {len(block.columns)} bytes; expected {_HEADER.size} per column")
+    total = 0
+    for dtype, codec, axes, length in _HEADER.iter_unpack(block.columns):
+        if length != _expected_length(dtype, codec, _size(axes, block.k, block.n)):
+            raise MalformedError(f"column of {block.k} x {block.n} points, codec {codec}, has {length} bytes")
+        total += length
+    if total != len(block.payload):
+        raise MalformedError(f"block payload has {len(block.payload)} bytes; its header says {total}")
+
+
+def _size(axes: int, k: int, n: int) -> int:
+    return (k if axes & 1 else 1) * (n if axes & 2 else 1)
+
+
+def _expected_length(dtype: int, codec: int, size: int) -> int:
+    if dtype >= len(DTYPES):
+        raise MalformedError(f"unknown dtype {dtype}; expected 0 to {len(DTYPES) - 1}")
+    itemsize = DTYPES[dtype].itemsize
+    if codec == Codec.RAW:
+        return size * itemsize
+    if codec == Codec.CONSTANT:
+        return itemsize
+    if codec == Codec.RUN and DTYPES[dtype].kind != "b":
+        return 2 * itemsize
+    raise MalformedError(f"unknown codec {codec} for dtype {DTYPES[dtype]}")
+
+
+def decode(block: EncodedBlock, names: Sequence[str]) -> Block:
+    """The block's columns under their names. Raises MalformedError when it is damaged or does not fit the names.
+
+    Arrays are read-only and may share memory with the payload; constants are not repeated in memory.
+    """
+    validate(block)
+    if column_count(block.columns) != len(names):
+        raise MalformedError(f"block has {column_count(block.columns)} columns; the topic has {len(names)}: {names}")
+    if checksum(block.index, block.k, block.n, block.columns, block.payload) != block.crc:
+        raise MalformedError(f"block of topic {block.topic}, index {block.index} is damaged: its CRC does not match")
+    columns, offset = {}, 0
+    for name, (dtype, codec, axes, length) in zip(names, _HEADER.iter_unpack(block.columns), strict=True):
+        shape = (block.k if axes & 1 else 1, block.n if axes & 2 else 1)
+        stored = np.frombuffer(block.payload, DTYPES[dtype], length // DTYPES[dtype].itemsize, offset)
+        columns[name] = _decode_values(stored, Codec(codec), shape)
+        offset += length
+    return Block(block.topic, block.index, columns)
+
+
+def _decode_values(stored: Array, codec: Codec, shape: tuple[int, int]) -> Array:
+    if codec is Codec.CONSTANT:
+        return np.broadcast_to(stored, shape)
+    if codec is Codec.RUN:
+        return _run(stored, shape[0] * shape[1]).reshape(shape)
+    return stored.reshape(shape)

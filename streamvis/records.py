@@ -1,0 +1,130 @@
+"""What passes between writers, the server and readers, as plain values.
+
+`wire` translates them to protobuf; the store, the sender and the client know only these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamvis.codec import EncodedBlock
+from streamvis.errors import MalformedError
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One (scope, name) as stored. `id` is the sequence number of its declaration; `columns` are sorted."""
+
+    id: int
+    scope: str
+    name: str
+    columns: tuple[str, ...]
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A scope's hyperparameters: the whole object when read, a patch to merge when written."""
+
+    scope: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """Binds a writer's handle to the live topic (scope, name), made if there is none."""
+
+    handle: int
+    scope: str
+    name: str
+    columns: tuple[str, ...]
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one flush adds. Blocks name their topics by handle."""
+
+    writer: str
+    number: int
+    declarations: tuple[Declaration, ...] = ()
+    configs: tuple[Config, ...] = ()
+    blocks: tuple[EncodedBlock, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The server's answer to one batch.
+
+    Stored (or stored earlier) when `expected` is 0 and `gone` is empty. `rejected` maps the handles whose blocks were
+    left out to the reason.
+    """
+
+    number: int
+    expected: int = 0
+    gone: tuple[int, ...] = ()
+    rejected: Mapping[int, str] = field(default_factory=dict)
+    cursor: bytes = b""
+
+    @property
+    def stored(self) -> bool:
+        """Whether the batch is durable."""
+        return not self.expected and not self.gone
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Selects topics: those named in `topics` if any, else by filters; of them, what came after `cursor`.
+
+    Filters are RE2 patterns found anywhere, a leading `!` negates; with `exact` they are the names themselves.
+    `scope_filter` None and no `name_filters` mean all.
+    """
+
+    topics: tuple[tuple[str, str], ...] = ()
+    scope_filter: str | None = None
+    name_filters: tuple[str, ...] = ()
+    exact: bool = False
+    cursor: bytes = b""
+    catalog_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Part of a subscription: add (or start over) or, without a query, drop."""
+
+    id: int
+    query: Query | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a reader applies, in this order: topics, configs, blocks. `cursor` closes a consistent page."""
+
+    topics: tuple[Topic, ...] = ()
+    configs: tuple[Config, ...] = ()
+    blocks: tuple[EncodedBlock, ...] = ()
+    cursor: bytes = b""
+    interest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A topic and the length, in points, of each of its series."""
+
+    topic: Topic
+    lengths: Mapping[int, int]
+
+
+def pack_cursor(seqs: Mapping[int, int]) -> bytes:
+    """The opaque bytes of a cursor from the sequence number of each shard."""
+    return b"".join(shard.to_bytes(4, "little") + seq.to_bytes(8, "little") for shard, seq in sorted(seqs.items()))
+
+
+def unpack_cursor(cursor: bytes) -> dict[int, int]:
+    """The sequence number of each shard; an empty cursor means the beginning. Raises MalformedError."""
+    if len(cursor) % 12:
+        raise MalformedError(f"a cursor of {len(cursor)} bytes is none of ours")
+    pieces = [cursor[start : start + 12] for start in range(0, len(cursor), 12)]
+    return {int.from_bytes(piece[:4], "little"): int.from_bytes(piece[4:], "little") for piece in pieces}

@@ -1,0 +1,34 @@
+"""The only reader of environment variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+DEFAULT_GRPC_URI = "localhost:8081"
+
+
+def grpc_uri() -> str:
+    """STREAMVIS_GRPC_URI, else localhost:8081."""
+    return os.environ.get("STREAMVIS_GRPC_URI") or DEFAULT_GRPC_URI
+
+
+def plugin_allow_list() -> list[str] | None:
+    """STREAMVIS_PLUGINS as a list of names; None when it is not set, which allows all."""
+    value = os.environ.get("STREAMVIS_PLUGINS")
+    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
+
+
+def data_dir() -> Path:
+    """$XDG_DATA_HOME/streamvis: where `streamvis serve` keeps its data."""
+    return _xdg("XDG_DATA_HOME", ".local/share")
+
+
+def spool_dir() -> Path:
+    """$XDG_STATE_HOME/streamvis/spool: where loggers keep what no server has acknowledged."""
+    return _xdg("XDG_STATE_HOME", ".local/state") / "spool"
+
+
+def _xdg(variable: str, default: str) -> Path:
+    base = os.environ.get(variable)
+    return (Path(base) if base else Path.home() / default) / "streamvis"

@@ -1,0 +1,108 @@
+"""Store: what every engine promises.
+
+* One clock. Every change — topic declared or deleted, block, config — gets a number from one counter inside the
+  committing transaction, so "everything after n" never misses and never repeats anything.
+* Exactly once. A batch carries (writer, number); the writer's row advances in the same transaction. A batch seen
+  before is a no-op, a batch that skips a number is refused.
+* Durable when `append` returns, and all or nothing: a batch is stored whole, except for blocks of rejected topics.
+* One thread at a time calls the methods that write. Those that read may be called from any thread, beside it, and never
+  wait for it nor delay it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+
+from streamvis.codec import EncodedBlock
+from streamvis.records import Ack, Batch, Config, Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A batch and the bindings of its stream: handle → topic id, which `append` extends by the batch's declarations."""
+
+    batch: Batch
+    bindings: MutableMapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction changed, for live readers. `blocks` carry topic ids and are in order of their numbers."""
+
+    seq: int
+    topics: tuple[Topic, ...] = ()
+    configs: tuple[Config, ...] = ()
+    blocks: tuple[EncodedBlock, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Topics and configs that changed after a number, as of one snapshot at `seq`."""
+
+    seq: int
+    topics: tuple[Topic, ...]
+    configs: tuple[Config, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Blocks of one topic in order; `after` is where the next page begins, `done` says that none is left."""
+
+    blocks: tuple[EncodedBlock, ...] = field(repr=False)
+    after: int
+    done: bool
+
+
+class Store(ABC):
+    """Topics, blocks, configs and writers, in one order. See the module for the promises."""
+
+    shard: int = 0
+    """Which clock the numbers of this store belong to."""
+
+    # ---- writing: the committing thread only
+
+    @abstractmethod
+    def append(self, submissions: Sequence[Submission]) -> tuple[list[Ack], Commit]:
+        """Stores batches in one transaction; one ack each, in order.
+
+        Per batch: a number seen before is acknowledged again; a gap is answered with `expected`; handles bound to a
+        deleted topic with `gone` (the caller has checked that each handle was declared on its stream). A
+        declaration whose columns differ from the live topic's is `rejected` with a reason naming both sets, and the
+        batch's blocks of that handle are left out. Declarations of a repeated batch bind but never replace. Raises
+        StoreFullError when the disk is full: then nothing is stored.
+        """
+
+    @abstractmethod
+    def set_config(self, config: Config) -> Commit:
+        """Merges the values deeply into the scope's config, later keys win; the commit has the whole config."""
+
+    @abstractmethod
+    def delete(self, scope: str, names: Sequence[str] = ()) -> Commit:
+        """Tombstones the scope's live topics of those names, or all and its config. Raises NotFoundError for none."""
+
+    def checkpoint(self) -> None:
+        """Housekeeping between commits; any thread may call it, often. Nothing by default."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Releases files and locks. A second call does nothing."""
+
+    # ---- reading: any thread
+
+    @abstractmethod
+    def seq(self) -> int:
+        """The number of the latest change."""
+
+    @abstractmethod
+    def catalog(self, after: int = 0) -> Catalog:
+        """Topics and configs changed after that number; with `after=0` only live topics, oldest first."""
+
+    @abstractmethod
+    def page(self, topic: int, after: int, upto: int, max_bytes: int) -> Page:
+        """Blocks of a topic with after < number <= upto, oldest first: as many as fit, at least one if there is one."""
+
+    @abstractmethod
+    def lengths(self, topic: int) -> Mapping[int, int]:
+        """Points under each index of the topic."""

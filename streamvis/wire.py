@@ -1,0 +1,180 @@
+"""Records ⇄ protobuf messages. Decoding raises MalformedError for what no peer of ours would send."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from streamvis.codec import EncodedBlock
+from streamvis.errors import MalformedError
+from streamvis.records import Ack, Batch, Change, Config, Declaration, Interest, Listing, Query, Topic
+from streamvis.v1 import streamvis_pb2 as pb
+
+
+def dump_config(values: Mapping[str, Any]) -> bytes:
+    """A config as JSON; ints, floats (NaN and infinities too) and bools keep their types."""
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def load_config(data: bytes) -> dict[str, Any]:
+    """A config from JSON. Raises MalformedError unless it is an object."""
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"config is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise MalformedError(f"config is a JSON {type(values).__name__}; expected an object")
+    return values
+
+
+def block_to_pb(block: EncodedBlock) -> pb.Block:
+    return pb.Block(
+        topic=block.topic,
+        index=block.index,
+        k=block.k,
+        n=block.n,
+        crc=block.crc,
+        columns=block.columns,
+        payload=block.payload,
+    )
+
+
+def block_from_pb(message: pb.Block) -> EncodedBlock:
+    return EncodedBlock(
+        message.topic, message.index, message.k, message.n, message.columns, message.payload, message.crc
+    )
+
+
+def topic_to_pb(topic: Topic) -> pb.Topic:
+    return pb.Topic(id=topic.id, scope=topic.scope, name=topic.name, columns=topic.columns, deleted=topic.deleted)
+
+
+def topic_from_pb(message: pb.Topic) -> Topic:
+    return Topic(message.id, message.scope, message.name, tuple(message.columns), message.deleted)
+
+
+def config_to_pb(config: Config) -> pb.Config:
+    return pb.Config(scope=config.scope, json=dump_config(config.values))
+
+
+def config_from_pb(message: pb.Config) -> Config:
+    return Config(message.scope, load_config(message.json))
+
+
+def batch_to_pb(batch: Batch) -> pb.Batch:
+    return pb.Batch(
+        writer=batch.writer,
+        number=batch.number,
+        declarations=[
+            pb.Declaration(handle=d.handle, scope=d.scope, name=d.name, columns=d.columns, replace=d.replace)
+            for d in batch.declarations
+        ],
+        configs=[config_to_pb(config) for config in batch.configs],
+        blocks=[block_to_pb(block) for block in batch.blocks],
+    )
+
+
+def batch_from_pb(message: pb.Batch) -> Batch:
+    return Batch(
+        message.writer,
+        message.number,
+        tuple(Declaration(d.handle, d.scope, d.name, tuple(d.columns), d.replace) for d in message.declarations),
+        tuple(config_from_pb(config) for config in message.configs),
+        tuple(block_from_pb(block) for block in message.blocks),
+    )
+
+
+def dump_batch(batch: Batch) -> bytes:
+    """The batch as bytes, for a spool."""
+    return batch_to_pb(batch).SerializeToString()
+
+
+def load_batch(data: bytes) -> Batch:
+    """The batch from `dump_batch`'s bytes. Raises MalformedError."""
+    try:
+        return batch_from_pb(pb.Batch.FromString(data))
+    except DecodeError as error:
+        raise MalformedError(f"not a batch: {error}") from None
+
+
+def ack_to_pb(ack: Ack) -> pb.Ack:
+    return pb.Ack(
+        number=ack.number,
+        expected=ack.expected,
+        gone=ack.gone,
+        rejected=[pb.Rejection(handle=handle, reason=reason) for handle, reason in ack.rejected.items()],
+        cursor=ack.cursor,
+    )
+
+
+def ack_from_pb(message: pb.Ack) -> Ack:
+    rejected = {rejection.handle: rejection.reason for rejection in message.rejected}
+    return Ack(message.number, message.expected, tuple(message.gone), rejected, message.cursor)
+
+
+def query_to_pb(query: Query) -> pb.Query:
+    return pb.Query(
+        topics=[pb.TopicName(scope=scope, name=name) for scope, name in query.topics],
+        scope_filter=query.scope_filter,
+        name_filters=query.name_filters,
+        exact=query.exact,
+        cursor=query.cursor,
+        catalog_only=query.catalog_only,
+    )
+
+
+def query_from_pb(message: pb.Query) -> Query:
+    return Query(
+        tuple((topic.scope, topic.name) for topic in message.topics),
+        message.scope_filter if message.HasField("scope_filter") else None,
+        tuple(message.name_filters),
+        message.exact,
+        message.cursor,
+        message.catalog_only,
+    )
+
+
+def interest_to_pb(interest: Interest) -> pb.Interest:
+    if interest.query is None:
+        return pb.Interest(id=interest.id, drop=True)
+    return pb.Interest(id=interest.id, add=query_to_pb(interest.query))
+
+
+def interest_from_pb(message: pb.Interest) -> Interest:
+    if message.drop == message.HasField("add"):
+        raise MalformedError("an interest is either added with a query or dropped")
+    return Interest(message.id, None if message.drop else query_from_pb(message.add))
+
+
+def change_to_pb(change: Change) -> pb.Change:
+    return pb.Change(
+        topics=[topic_to_pb(topic) for topic in change.topics],
+        configs=[config_to_pb(config) for config in change.configs],
+        cursor=change.cursor,
+        interest=change.interest,
+        blocks=[block_to_pb(block) for block in change.blocks],
+    )
+
+
+def change_from_pb(message: pb.Change) -> Change:
+    return Change(
+        tuple(topic_from_pb(topic) for topic in message.topics),
+        tuple(config_from_pb(config) for config in message.configs),
+        tuple(block_from_pb(block) for block in message.blocks),
+        message.cursor,
+        message.interest,
+    )
+
+
+def listing_to_pb(listing: Listing) -> pb.Listing:
+    return pb.Listing(
+        topic=topic_to_pb(listing.topic),
+        series=[pb.Series(index=index, length=length) for index, length in listing.lengths.items()],
+    )
+
+
+def listing_from_pb(message: pb.Listing) -> Listing:
+    return Listing(topic_from_pb(message.topic), {series.index: series.length for series in message.series})
