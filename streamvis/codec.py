@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 
@@ -70,8 +71,8 @@ def encode(block: Block) -> EncodedBlock:
     return EncodedBlock(block.topic, block.index, k, n, columns, payload, checksum(block.index, k, n, columns, payload))
 
 
-def _encode_values(values: Array) -> tuple[Codec, bytes | memoryview]:
-    raw = Codec.RAW, memoryview(values.view(np.uint8))
+def _encode_values(values: Array) -> tuple[Codec, bytes]:
+    raw = Codec.RAW, values.tobytes()
     if values.size < 2:
         return raw
     bits = values.view(_BITS[values.dtype.itemsize])
@@ -88,7 +89,7 @@ def _encode_values(values: Array) -> tuple[Codec, bytes | memoryview]:
 
 
 def _run(ends: Array, size: int, tail: int | None = None) -> Array:
-    """first + step * [0, 1, …, size): the last `tail` values, or all. Integers wrap around, exactly as they decode."""
+    """The arithmetic run first + step * i for i < size, or its last `tail` values; integers wrap around."""
     with np.errstate(all="ignore"):
         steps = np.arange(size - (tail or size), size).astype(ends.dtype)
         values: Array = ends[:1] + ends[1:] * steps
@@ -106,17 +107,22 @@ def validate(block: EncodedBlock) -> None:
         raise MalformedError(
             f"block has indexes {block.index} to {block.index + block.k - 1}; expected 0 to {MAX_INDEX}"
         )
-    if block.k * block.n > MAX_BLOCK_POINTS:
+    if block.k * max(block.n, 1) > MAX_BLOCK_POINTS:
         raise MalformedError(f"block has {block.k} x {block.n} points; at most {MAX_BLOCK_POINTS} fit one block")
-    if not block.columns or len(block.columns) % _HEADER.size:
-        raise MalformedError(f"block header has {len(block.columns)} bytes; expected {_HEADER.size} per column")
+    _check_layout(block.k, block.n, block.columns, len(block.payload))
+
+
+@lru_cache(maxsize=1024)  # blocks of one topic look alike, and this is most of what a small one costs
+def _check_layout(k: int, n: int, columns: bytes, payload_size: int) -> None:
+    if not columns or len(columns) % _HEADER.size:
+        raise MalformedError(f"block header has {len(columns)} bytes; expected {_HEADER.size} per column")
     total = 0
-    for dtype, codec, axes, length in _HEADER.iter_unpack(block.columns):
-        if length != _expected_length(dtype, codec, _size(axes, block.k, block.n)):
-            raise MalformedError(f"column of {block.k} x {block.n} points, codec {codec}, has {length} bytes")
+    for dtype, codec, axes, length in _HEADER.iter_unpack(columns):
+        if length != _expected_length(dtype, codec, _size(axes, k, n)):
+            raise MalformedError(f"column of {k} x {n} points, codec {codec}, has {length} bytes")
         total += length
-    if total != len(block.payload):
-        raise MalformedError(f"block payload has {len(block.payload)} bytes; its header says {total}")
+    if total != payload_size:
+        raise MalformedError(f"block payload has {payload_size} bytes; its header says {total}")
 
 
 def _size(axes: int, k: int, n: int) -> int:

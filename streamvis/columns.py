@@ -44,7 +44,7 @@ class Block:
 
     @property
     def points(self) -> int:
-        """k * n."""
+        """Indexes times points."""
         k, n = self.shape
         return k * n
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 DEFAULT_GRPC_URI = "localhost:8081"
@@ -27,6 +28,11 @@ def data_dir() -> Path:
 def spool_dir() -> Path:
     """$XDG_STATE_HOME/streamvis/spool: where loggers keep what no server has acknowledged."""
     return _xdg("XDG_STATE_HOME", ".local/state") / "spool"
+
+
+def has_display() -> bool:
+    """Whether opening a browser can show a window; without one it would take over the terminal."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _xdg(variable: str, default: str) -> Path:

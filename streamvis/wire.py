@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -27,6 +27,10 @@ def load_config(data: bytes) -> dict[str, Any]:
         raise MalformedError(f"config is not JSON: {error}") from None
     if not isinstance(values, dict):
         raise MalformedError(f"config is a JSON {type(values).__name__}; expected an object")
+    try:
+        dump_config(values)
+    except UnicodeEncodeError:
+        raise MalformedError("config has a lone surrogate, which is no character") from None
     return values
 
 
@@ -178,3 +182,7 @@ def listing_to_pb(listing: Listing) -> pb.Listing:
 
 def listing_from_pb(message: pb.Listing) -> Listing:
     return Listing(topic_from_pb(message.topic), {series.index: series.length for series in message.series})
+
+
+def delete_to_pb(scope: str, names: Sequence[str]) -> pb.DeleteRequest:
+    return pb.DeleteRequest(scope=scope, names=names)

@@ -82,7 +82,7 @@ class Store(ABC):
     def delete(self, scope: str, names: Sequence[str] = ()) -> Commit:
         """Tombstones the scope's live topics of those names, or all and its config. Raises NotFoundError for none."""
 
-    def checkpoint(self) -> None:
+    def checkpoint(self) -> None:  # noqa: B027 - most engines have nothing to do
         """Housekeeping between commits; any thread may call it, often. Nothing by default."""
 
     @abstractmethod

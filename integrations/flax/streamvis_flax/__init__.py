@@ -1,0 +1,1 @@
+"""Flax and JAX runs, logged to streamvis."""

@@ -1,0 +1,1 @@
+"""PyTorch Lightning and Fabric runs, logged to streamvis."""

@@ -1,0 +1,311 @@
+"""Client: lists, fetches, follows, configures and deletes what a data server holds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self, cast
+
+import grpc
+
+from streamvis import settings, transport, wire
+from streamvis.codec import EncodedBlock, decode
+from streamvis.columns import Block
+from streamvis.errors import MalformedError, StateError, StreamvisError, UnavailableError, UsageError, from_status
+from streamvis.filters import Pattern
+from streamvis.points import Collector, Points
+from streamvis.records import Change, Config, Interest, Listing, Query, Topic
+
+__all__ = ["Batch", "Client", "Points", "Subscription", "Update"]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a subscriber applies, in this order: topics, configs, blocks."""
+
+    topics: tuple[Topic, ...] = ()
+    """Declared or deleted."""
+
+    configs: tuple[Config, ...] = ()
+    """Each the scope's whole config."""
+
+    blocks: tuple[Block, ...] = field(default=(), repr=False)
+    """With the topic's id as `topic`."""
+
+    cursor: bytes = b""
+    """If not empty, everything up to it has been sent."""
+
+    interest: int = 0
+    """If not 0, this closes the first page of that interest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What happened since the batch before: apply `deleted` and `reloaded`, then `points`."""
+
+    points: Points
+    deleted: tuple[tuple[str, str], ...]
+    """(scope, name) of topics whose earlier points are gone."""
+
+    reloaded: tuple[tuple[str, str], ...]
+    """(scope, name) of topics whose points are to be fetched from the start."""
+
+    cursor: bytes
+    """Follow again `after` it, and nothing is missed or repeated."""
+
+
+class Client:
+    """A connection to a data server; connects when it is first used. Threads may share one.
+
+    Methods raise UnavailableError when no server answers. Patterns are RE2, found anywhere in the scope or name; a
+    leading `!` negates. One that RE2 refuses raises UsageError.
+    """
+
+    def __init__(self, uri: str | None = None, *, timeout: float = 10.0) -> None:
+        """`uri`: `host:port` or `unix:path`, by default STREAMVIS_GRPC_URI, else localhost:8081.
+
+        `timeout`: seconds that a request with one answer may take; streams go on for as long as the server is alive.
+        """
+        self.uri = uri or settings.grpc_uri()
+        self._timeout = timeout
+        self._channel = transport.open_channel(self.uri)
+        self._stub = transport.open_stub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection and whatever is under way over it."""
+        self._channel.close()
+
+    # ---- reading
+
+    def scopes(self, match: str | None = None) -> list[str]:
+        """The scopes, oldest first."""
+        topics, configs = self._catalog(Query(scope_filter=match))
+        return list(dict.fromkeys([topic.scope for topic in topics] + [config.scope for config in configs]))
+
+    def names(self, scope: str, match: str | None = None) -> list[str]:
+        """The names in a scope, oldest first."""
+        pattern = None if match is None else Pattern(match)
+        topics, _ = self._catalog(Query(scope_filter=scope, exact=True))
+        return [topic.name for topic in topics if pattern is None or pattern.matches(topic.name)]
+
+    def listings(self, query: Query = Query()) -> list[Listing]:  # noqa: B008 - a frozen value
+        """Topics, oldest first, and the lengths of their series in points."""
+        with _translated(self.uri):
+            return [wire.listing_from_pb(message) for message in self._stub.List(wire.query_to_pb(query))]
+
+    def fetch(self, scope: str | None = None, name: str | None = None, *, after: bytes | None = None) -> Points:
+        """The points of that scope and name, or of all; with `after`, those since that cursor."""
+        names = () if name is None else (name,)
+        return self._fetch(Query((), scope, names, exact=True, cursor=after or b""))
+
+    def fetch_with_filters(
+        self,
+        scope_filter: str | None = None,
+        name_filters: str | Sequence[str] | None = None,
+        *,
+        after: bytes | None = None,
+    ) -> Points:
+        """The points of scopes that match and of names that match any of the filters."""
+        return self._fetch(Query((), scope_filter, _tuple(name_filters), cursor=after or b""))
+
+    def config(self, scope: str) -> dict[str, Any]:
+        """The scope's config; empty if it has none."""
+        _, configs = self._catalog(Query(scope_filter=scope, exact=True))
+        return dict(configs[0].values) if configs else {}
+
+    def configs(self, scope_filter: str | None = None) -> dict[str, dict[str, Any]]:
+        """The configs of the scopes that match and have one."""
+        return {config.scope: dict(config.values) for config in self._catalog(Query(scope_filter=scope_filter))[1]}
+
+    def follow(
+        self,
+        scope_filter: str | None = None,
+        name_filters: str | Sequence[str] | None = None,
+        *,
+        after: bytes | None = None,
+    ) -> Iterator[Batch]:
+        """Everything so far (or since `after`) in one batch, then what is written, as it is stored.
+
+        The first batch comes even if it is empty. Raises UnavailableError when the server goes; follow again after
+        the last batch's cursor.
+        """
+        collector = Collector()
+        with self.subscribe() as subscription:
+            subscription.add(1, Query((), scope_filter, _tuple(name_filters), cursor=after or b""))
+            for update in subscription:
+                collector.add(update.topics, update.blocks)
+                if update.cursor:
+                    points, deleted = collector.take(update.cursor)
+                    if points or deleted or update.interest:
+                        yield Batch(points, deleted, (), update.cursor)
+
+    def subscribe(self) -> Subscription:
+        """A stream of changes, without interests at first."""
+        return Subscription(self.uri, self._stub)
+
+    def _catalog(self, query: Query) -> tuple[list[Topic], list[Config]]:
+        topics: list[Topic] = []
+        configs: list[Config] = []
+        for change in self._changes(replace(query, catalog_only=True)):
+            topics += change.topics
+            configs += change.configs
+        return topics, configs
+
+    def _fetch(self, query: Query) -> Points:
+        decoder, collector, cursor = _Decoder(), Collector(), b""
+        for change in self._changes(query):
+            update = decoder.update(change)
+            collector.add(update.topics, update.blocks)
+            cursor = update.cursor
+        return collector.take(cursor)[0]
+
+    def _changes(self, query: Query) -> Iterator[Change]:
+        with _translated(self.uri):
+            for message in self._stub.Fetch(wire.query_to_pb(query)):
+                yield wire.change_from_pb(message)
+
+    # ---- changing
+
+    def set_config(self, scope: str, values: dict[str, Any]) -> None:
+        """Merges values into the scope's config: later keys win, dicts merge deeply."""
+        with _translated(self.uri):
+            self._stub.SetConfig(wire.config_to_pb(Config(scope, values)), timeout=self._timeout)
+
+    def delete(self, scope: str, names: str | Sequence[str] | None = None) -> int:
+        """Deletes those names of the scope, or with None the whole scope and its config; returns how many topics.
+
+        Raises NotFoundError when there are none, and UsageError for an empty sequence of names.
+        """
+        wanted = _tuple(names)
+        if names is not None and not wanted:
+            raise UsageError("names is empty, so there is nothing to delete; None deletes the whole scope")
+        with _translated(self.uri):
+            return self._stub.Delete(wire.delete_to_pb(scope, wanted), timeout=self._timeout).topics
+
+
+class Subscription:
+    """One stream of changes for interests that may be added and dropped at any time, from any thread.
+
+    Iterate it in one thread. Ends after `close`; raises UnavailableError when the server goes, and UsageError when an
+    interest is refused, which ends the stream.
+    """
+
+    def __init__(self, uri: str, stub: Any) -> None:
+        self._uri = uri
+        self._interests: SimpleQueue[Any] = SimpleQueue()
+        self._closed = threading.Event()
+        with _translated(uri):
+            self._call = stub.Subscribe(iter(self._interests.get, None))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add(self, interest: int, query: Query) -> None:
+        """Asks for what the query selects. An interest that is added again starts over from the query's cursor.
+
+        `interest`: a number from 1. Interests that select the same topic each get it in their first page; what is
+        written later comes once.
+        """
+        if interest < 1:
+            raise UsageError(f"interest {interest} is not a number that can be used; expected 1, 2, 3, …")
+        self._interests.put(wire.interest_to_pb(Interest(interest, query)))
+
+    def drop(self, interest: int) -> None:
+        """Asks for no more of that interest; what is under way still comes."""
+        self._interests.put(wire.interest_to_pb(Interest(interest)))
+
+    def close(self) -> None:
+        """Ends the stream."""
+        self._closed.set()
+        self._interests.put(None)
+        self._call.cancel()
+
+    def __iter__(self) -> Iterator[Update]:
+        decoder = _Decoder()
+        try:
+            with _translated(self._uri):
+                for message in self._call:
+                    yield decoder.update(wire.change_from_pb(message))
+        except StreamvisError:
+            if self._closed.is_set():
+                return
+            raise
+        if not self._closed.is_set():
+            raise _unavailable(self._uri)
+
+
+class _Decoder:
+    """Decodes blocks by the columns of their topics, which arrive before them."""
+
+    def __init__(self) -> None:
+        self._columns: dict[int, tuple[str, ...]] = {}
+
+    def update(self, change: Change) -> Update:
+        """The change with its blocks decoded. Raises MalformedError for a damaged one."""
+        for topic in change.topics:
+            if topic.deleted:
+                self._columns.pop(topic.id, None)
+            else:
+                self._columns[topic.id] = topic.columns
+        return Update(
+            change.topics, change.configs, tuple(map(self._decode, change.blocks)), change.cursor, change.interest
+        )
+
+    def _decode(self, block: EncodedBlock) -> Block:
+        columns = self._columns.get(block.topic)
+        if columns is None:
+            raise MalformedError(f"the server sent a block of topic {block.topic} before the topic itself")
+        return decode(block, columns)
+
+
+def _tuple(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _unavailable(uri: str) -> UnavailableError:
+    return UnavailableError(
+        f"no streamvis server answers at {uri}: start one with `streamvis grpc-serve DATA_PREFIX PORT`"
+    )
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    """Raises what a gRPC status stands for."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise _error(uri, cast("grpc.Call", error)) from None
+    except ValueError as error:
+        if isinstance(error, StreamvisError):
+            raise
+        raise StateError(f"the client of {uri} is closed: {error}") from None
+
+
+def _error(uri: str, call: grpc.Call) -> StreamvisError:
+    code, details = call.code(), call.details() or ""
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return _unavailable(uri)
+    if code is grpc.StatusCode.CANCELLED:
+        return StateError(f"the client of {uri} was closed while a request was under way")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return UnavailableError(f"what answers at {uri} is no streamvis server, or one of another version: {details}")
+    return from_status(code.name, details)

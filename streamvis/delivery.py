@@ -1,0 +1,305 @@
+"""Numbered batches on their way to the server, through outages, restarts and wiped data: outbox, spool and link.
+
+While the spool holds anything, new batches go behind it, and the outbox is a window over its front: the order of
+numbers is the order of sending, always. When the link is lost, what the server has not acknowledged goes to the spool.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from streamvis.errors import BufferFullError, MalformedError, SpoolError, StreamvisError, UnavailableError
+from streamvis.outbox import Outbox
+from streamvis.records import Ack, Batch
+from streamvis.spool import Spool
+from streamvis.transport import Link, OpenLink
+
+IN_FLIGHT = 64
+"""Batches sent and not answered at most."""
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds without an answer after which a link counts as lost."""
+
+_FIRST_RETRY, _LAST_RETRY = 0.05, 5.0
+
+_log = logging.getLogger("streamvis")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The server's answer to the first batch in flight on the link of that number."""
+
+    link: int
+    ack: Ack
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The link of that number has ended."""
+
+    link: int
+    error: StreamvisError
+
+
+LinkEvent: TypeAlias = Answer | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolOptions:
+    """Where unacknowledged batches are kept, and how many bytes at most: on disk, and in memory before that."""
+
+    root: Path
+    max_bytes: int
+    window_bytes: int
+
+
+class Delivery:
+    """Delivers the batches of one writer exactly once. One thread uses it; links report to `post` from theirs."""
+
+    def __init__(
+        self, label: str, open_link: OpenLink, options: SpoolOptions, post: Callable[[LinkEvent], None]
+    ) -> None:
+        self._label = label
+        self._open_link = open_link
+        self._options = options
+        self._post = post
+        self._outbox = Outbox()
+        self._link: Link | None = None
+        self._links = 0
+        self._heard = 0.0
+        self._retry_delay = _FIRST_RETRY
+        self._before = 0  # batches delivered under earlier writer ids
+        self._away = False
+        self.counts: Counter[str] = Counter()
+        self.next_connect = 0.0
+        self._begin_writer()
+
+    @classmethod
+    def resume(
+        cls, spool: Spool, open_link: OpenLink, options: SpoolOptions, post: Callable[[LinkEvent], None]
+    ) -> Delivery:
+        """The delivery of what another process left in its spool, under that process's writer id."""
+        delivery = cls(spool.path.name, open_link, options, post)
+        delivery._writer, delivery._spool = spool.path.name, spool
+        delivery._last_number, delivery._acknowledged = spool.last, spool.acknowledged
+        return delivery
+
+    def _begin_writer(self) -> None:
+        self._writer = _writer_id(self._label)
+        self._spool = Spool(self._options.root, self._writer, self._options.max_bytes)
+        self._last_number = self._acknowledged = 0
+
+    # ---- where things stand
+
+    @property
+    def spool_path(self) -> Path:
+        """Where unacknowledged batches are kept on disk."""
+        return self._spool.path
+
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes that they take."""
+        return self._spool.nbytes
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the batches held in memory."""
+        return self._outbox.nbytes
+
+    @property
+    def connected(self) -> bool:
+        """Whether a link is open, as far as is known."""
+        return self._link is not None
+
+    @property
+    def outstanding(self) -> int:
+        """Batches that the server has not acknowledged."""
+        return self._last_number - self._acknowledged
+
+    @property
+    def offered(self) -> int:
+        """Batches accepted so far."""
+        return self._before + self._last_number
+
+    @property
+    def safe(self) -> int:
+        """How many of them are acknowledged or, while the server is away, on disk."""
+        spooled = self._link is None and not self._spool.empty
+        return self._before + (self._spool.last if spooled else self._acknowledged)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next batch stays in memory."""
+        return self._spool.empty and self._outbox.nbytes < self._options.window_bytes
+
+    def deadline(self) -> float | None:
+        """When `pump` has something to do even if nothing happens."""
+        if self._link is None:
+            return self.next_connect if self.outstanding else None
+        return self._heard + ANSWER_TIMEOUT if self._outbox.in_flight else None
+
+    # ---- taking batches
+
+    def offer(self, batch: Batch) -> None:
+        """Takes a batch and numbers it. Raises BufferFullError or SpoolError, and then has not taken it."""
+        batch = replace(batch, writer=self._writer, number=self._last_number + 1)
+        if self.has_room:
+            self._outbox.add(batch)
+        else:
+            if self._spool.empty:
+                self._spill()
+            self._spool.append(batch)
+            self.counts["spooled"] += 1
+        self._last_number = batch.number
+
+    def _spill(self) -> None:
+        """Copies the outbox to the spool, all of it or nothing. Raises BufferFullError or SpoolError."""
+        try:
+            for batch in self._outbox.batches:
+                self._spool.append(batch)
+        except (BufferFullError, SpoolError):
+            self._spool.discard()
+            raise
+        self._spool.mark_read()
+        self.counts["spooled"] += len(self._outbox)
+
+    # ---- sending
+
+    def pump(self, now: float) -> None:
+        """Connects when it is time to, and sends what the server can take."""
+        if self._link is None and self.outstanding and now >= self.next_connect:
+            self._connect(now)
+        while self._link is not None and self._outbox.in_flight < IN_FLIGHT:
+            batch = self._outbox.next()
+            if batch is not None:
+                self._heard = self._heard if self._outbox.in_flight > 1 else now
+                self._link.send(batch)
+            elif self._outbox.going_back or not self._refill():
+                break
+        if self._link is not None and self._outbox.in_flight and now >= self._heard + ANSWER_TIMEOUT:
+            self._on_lost(UnavailableError(f"the server has not answered for {ANSWER_TIMEOUT:.0f} s"), now)
+
+    def take(self, event: LinkEvent, now: float) -> tuple[Batch, Mapping[int, str]] | None:
+        """Applies what a link reported; gives a stored batch of which the server rejected topics, with the reasons."""
+        if self._link is None or event.link != self._links:
+            return None
+        if isinstance(event, Lost):
+            self._on_lost(event.error, now)
+            return None
+        return self._on_answer(event.ack, now)
+
+    def _refill(self) -> bool:
+        """Moves the next batch of the spool into the outbox."""
+        if self._spool.empty:
+            return False
+        try:
+            batch = self._spool.read()
+        except (SpoolError, MalformedError) as error:
+            self._abandon_spool(error)
+            return False
+        if batch is not None:
+            self._outbox.add(batch)
+        return batch is not None
+
+    def _connect(self, now: float) -> None:
+        self._heard = now
+        self._links = number = self._links + 1
+        self._link = self._open_link(
+            lambda ack: self._post(Answer(number, ack)), lambda error: self._post(Lost(number, error))
+        )
+
+    def _disconnect(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _on_answer(self, ack: Ack, now: float) -> tuple[Batch, Mapping[int, str]] | None:
+        self._heard = now
+        try:
+            settled = self._outbox.settle(ack)
+        except MalformedError as error:
+            self._on_lost(error, now)
+            return None
+        if settled.lost_from:
+            self._renew(f"the server has lost batches {settled.lost_from} to {self._acknowledged} of {self._writer}")
+        if settled.batch is None:
+            return None
+        self._retry_delay = _FIRST_RETRY
+        self._acknowledged = settled.batch.number
+        self._spool.acknowledge(self._acknowledged)
+        if self._away:
+            self._away = False
+            _log.warning("the server answers again; sending what was kept of %r", self._label)
+        return (settled.batch, ack.rejected) if ack.rejected else None
+
+    def _on_lost(self, error: StreamvisError, now: float) -> None:
+        self._disconnect()
+        self.counts["retries"] += 1
+        self.next_connect = now + self._retry_delay
+        self._retry_delay = min(2 * self._retry_delay, _LAST_RETRY)
+        if not self._away:
+            self._away = True
+            _log.warning("%s; points of %r are kept in %s until it answers", error, self._label, self._spool.path)
+        self.secure()
+
+    def secure(self) -> None:
+        """Puts what is unacknowledged on disk; what does not fit there stays in memory."""
+        if self._spool.empty and self._outbox:
+            try:
+                self._spill()
+            except (BufferFullError, SpoolError) as error:
+                _log.error("unsent points of %r stay in memory: %s", self._label, error)
+                self._outbox.restart()
+                return
+        self._outbox.clear()
+        self._spool.rewind()
+
+    # ---- when numbers cannot go on
+
+    def _renew(self, reason: str) -> None:
+        """Goes on as a new writer, whose first batch is the first that is not acknowledged."""
+        old, kept = self._spool, self._outbox.batches
+        self._before += self._acknowledged
+        self._begin_writer()
+        self.counts["errors"] += 1
+        _log.error("%s: its data was wiped or restored; going on as %s", reason, self._writer)
+        self._outbox.clear()
+        self._disconnect()
+        old.rewind()
+        rest: Iterable[Batch] = iter(old.read, None) if not old.empty else kept
+        spool_it = not old.empty
+        for batch in rest:
+            renumbered = replace(batch, writer=self._writer, number=self._last_number + 1)
+            self._last_number += 1
+            if spool_it:
+                self._spool.append(renumbered)
+            else:
+                self._outbox.add(renumbered)
+        old.discard()
+
+    def _abandon_spool(self, error: StreamvisError) -> None:
+        """Leaves a damaged spool where it is and goes on as a new writer."""
+        self.counts["errors"] += 1
+        _log.error("%s; it is left there, and later points of %r go on without it", error, self._label)
+        self._spool.close()
+        self._before = self.offered
+        self._begin_writer()
+        self._outbox.clear()
+        self._disconnect()
+
+    def close(self) -> None:
+        """Closes the link; what is unacknowledged is on disk afterwards."""
+        self._disconnect()
+        self.secure()
+        self._spool.close()
+
+
+def _writer_id(scope: str) -> str:
+    readable = "".join(char if char.isalnum() or char in "-_." else "_" for char in scope[:40])
+    return f"{readable}-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,379 @@
+"""DataLogger and AsyncDataLogger: what a training program calls."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import json
+import logging
+import math
+import os
+import struct
+import sys
+import weakref
+from collections import Counter
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias, get_args
+
+import numpy as np
+
+from streamvis import plugins, settings
+from streamvis.arrays import ArrayAdapter, HostAdapter
+from streamvis.buffer import MAX_NAME_BYTES, Buffer, pack_row
+from streamvis.errors import BufferFullError, FlushTimeoutError, StateError, UsageError
+from streamvis.hookspecs import Run
+from streamvis.sender import OnFull, Sender, SenderOptions
+from streamvis.transport import GrpcLink, check_uri
+
+TensorType: TypeAlias = Literal["numpy", "torch", "jax"]
+
+HIGH_WATER = 1 << 20
+"""Bytes of rows of one layout, and a share of the arrays, that are flushed without waiting for the interval."""
+
+_log = logging.getLogger("streamvis")
+
+
+class _State(Enum):
+    NEW = "has not been started: call start() or use `with`"
+    RUNNING = "runs"
+    STOPPED = "has been stopped"
+    FORKED = "belongs to the parent process"
+
+
+class DataLogger:
+    """Logs points of one scope. Threads may share it; a forked child may not, and is told so once.
+
+    A value is stored as it is when `write` returns, whatever happens to it afterwards. `write` never waits for a
+    device, the network or a disk, except with `on_full="block"` at the limit. While the server is away, what was
+    written is kept in `spool_dir`; it is sent when the server answers, or by `streamvis push`.
+
+    Args:
+        scope: the run, such as "run24".
+        grpc_uri: the data server, host:port or unix:path; default STREAMVIS_GRPC_URI, else localhost:8081.
+        tensor_type: "numpy", "torch" or "jax" admits that kind alone; None looks at each value.
+        delete_existing: the first write to a name replaces what the scope holds under it.
+        flush_every: seconds between flushes; after a quiet interval the first write is sent 5 ms later.
+        max_host_bytes: how much may wait in the host's memory.
+        max_device_bytes: how much may wait on a device.
+        on_full: at these limits "spool" to disk, "block" the writer, or "raise" BufferFullError.
+        spool_dir: default $XDG_STATE_HOME/streamvis/spool.
+        spool_max_bytes: how much may wait on disk.
+        stop_timeout: seconds that `stop` takes at most.
+        strict: failures of the environment raise as well, not only the caller's mistakes.
+
+    Raises:
+        UsageError: an argument that cannot work.
+    """
+
+    def __init__(  # noqa: PLR0913 - the options of a run, all but the first two by keyword
+        self,
+        scope: str,
+        grpc_uri: str | None = None,
+        *,
+        tensor_type: TensorType | None = None,
+        delete_existing: bool = False,
+        flush_every: float = 2.0,
+        max_host_bytes: int = 256 << 20,
+        max_device_bytes: int = 64 << 20,
+        on_full: OnFull = "spool",
+        spool_dir: str | os.PathLike[str] | None = None,
+        spool_max_bytes: int = 10 << 30,
+        stop_timeout: float = 10.0,
+        strict: bool = False,
+    ) -> None:
+        self.scope = _check_scope(scope)
+        self.grpc_uri = check_uri(grpc_uri or settings.grpc_uri())
+        if on_full not in get_args(OnFull):
+            raise UsageError(f"on_full is {on_full!r}; expected one of {', '.join(get_args(OnFull))}")
+        for name, value in (("flush_every", flush_every), ("stop_timeout", stop_timeout)):
+            if not (0 < value < math.inf):
+                raise UsageError(f"{name} is {value!r}; expected seconds, more than 0")
+        self._stop_timeout = stop_timeout
+        self._max_host_bytes = max_host_bytes
+        self._max_device_bytes = max_device_bytes
+        self._options = SenderOptions(
+            flush_every=flush_every,
+            max_host_bytes=max_host_bytes,
+            on_full=on_full,
+            spool_dir=Path(spool_dir) if spool_dir is not None else settings.spool_dir(),
+            spool_max_bytes=spool_max_bytes,
+            strict=strict,
+            replace=delete_existing,
+        )
+        self._buffer = Buffer(_adapters(tensor_type))
+        self._buffer.attention = True
+        self._state = _State.NEW
+        self._sender: Sender | None = None
+        self._refused: Counter[str] = Counter()
+
+    def start(self) -> Self:
+        """Starts the background thread; the server need not be there. Raises StateError the second time."""
+        if self._state is not _State.NEW:
+            raise StateError(f"logger of {self.scope!r} {self._state.value}; a logger starts once")
+        run = Run(self.scope, self.grpc_uri)
+        loaded = plugins.default()
+        sinks = [sink for _, given in loaded.call("streamvis_sinks", run=run) for sink in given]
+        open_link = functools.partial(GrpcLink, self.grpc_uri)
+        self._sender = Sender(self.scope, self._buffer, open_link, self._options, sinks)
+        self._state = _State.RUNNING
+        _running().add(self)
+        self._sender.start()
+        atexit.register(self.stop)
+        loaded.notify("streamvis_run_started", run=run)
+        return self
+
+    def write(self, name: str, /, *, start_index: int = 0, **columns: Any) -> None:
+        """Logs points: columns broadcast together to (index, point), the first index being `start_index`.
+
+        A number is one point, rank 1 is n points of one index, rank 2 is (index, point).
+
+        Raises:
+            ColumnsError: names other than at the first write of `name`, or shapes that do not broadcast.
+            DtypeError: a value that no column can hold.
+            StateError: before `start` or after `stop`.
+            BufferFullError: at the limit, with `on_full="raise"`, or lost points when strict.
+        """
+        buffer = self._buffer
+        if buffer.attention and not self._attend(name):
+            return
+        values = columns.values()
+        rows = buffer.rows.get((name, start_index, *columns, *map(type, values)))
+        if rows is None:
+            self._add(name, start_index, columns)
+            return
+        try:
+            rows.data.extend(rows.pack(buffer.tick(), *values))
+        except struct.error:
+            pack_row(rows, 0, columns)  # says what does not fit
+        if len(rows.data) >= HIGH_WATER:
+            self._hurry()
+
+    def write_config(self, values: Mapping[str, Any]) -> None:
+        """Merges hyperparameters into the scope's config: later keys win, nested dicts merge.
+
+        Numbers, bools, None, strings, lists and dicts come back as they are; numpy scalars as numbers; anything else
+        as its `repr`, with a warning. Raises UsageError unless it is a mapping with string keys.
+        """
+        if not isinstance(values, Mapping):
+            raise UsageError(f"config is a {type(values).__name__}; expected a dict with string keys")
+        if self._state is _State.FORKED:
+            return
+        self._running_sender().configure(json.loads(json.dumps(_plain(values, ""))))
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Returns when everything written so far is stored or, while the server is away, spooled: see `stats`.
+
+        Raises:
+            FlushTimeoutError: it took longer than `timeout` seconds; nothing is lost.
+            RejectedError: the server refused points, such as columns that disagree with another process's.
+            StateError: before `start` or after `stop`.
+        """
+        if self._state is _State.FORKED:
+            return
+        if not self._running_sender().flush(timeout):
+            raise FlushTimeoutError(f"flush of {self.scope!r} took longer than {timeout} s; it goes on")
+
+    def stop(self) -> None:
+        """Flushes and closes within `stop_timeout` seconds; what the server has not taken by then is spooled."""
+        if self._state is not _State.RUNNING or self._sender is None:
+            return
+        self._state = _State.STOPPED
+        self._buffer.attention = True
+        self._sender.stop(self._stop_timeout)
+        _running().discard(self)
+        atexit.unregister(self.stop)
+        status = "finished" if self._sender.delivered else "failed"
+        plugins.default().notify("streamvis_run_finished", run=Run(self.scope, self.grpc_uri), status=status)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of this run.
+
+        writes, points, bytes (encoded), flushes, batches, outstanding (batches not acknowledged), retries, spooled
+        (batches), spool_bytes, waiting_writes, waiting_bytes, connected, errors; rejected: name → reason; dropped:
+        name → points that were lost because every buffer was full. Raises StateError before `start`.
+        """
+        if self._sender is None:
+            raise StateError(f"logger of {self.scope!r} {self._state.value}")
+        stats = self._sender.stats()
+        stats["dropped"] = dict(Counter(stats["dropped"]) + self._refused)
+        return stats
+
+    def __enter__(self) -> Self:
+        return self if self._state is _State.RUNNING else self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _add(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
+        self._buffer.add(name, start_index, columns)
+        if self._buffer.piece_bytes >= self._max_host_bytes // 8:
+            self._hurry()
+            if self._buffer.piece_bytes >= self._max_host_bytes and self._sender is not None:
+                self._sender.full = self._buffer.attention = True
+
+    def _hurry(self) -> None:
+        if self._sender is not None:
+            self._sender.hurry()
+
+    def _attend(self, name: str) -> bool:
+        """What `write` does when something is the matter; whether it may go on."""
+        sender = self._sender
+        if self._state is not _State.RUNNING or sender is None:
+            return self._refuse()
+        if sender.quiet:
+            sender.wake()
+        if not sender.full:
+            self._buffer.attention = False
+            return True
+        if self._options.on_full == "block":
+            self._wait_for_room(sender)
+            return self._runs() or self._refuse()
+        if self._options.on_full == "raise" or self._options.strict:
+            raise BufferFullError(f"{self.scope!r} has {self._max_host_bytes} bytes waiting to be sent")
+        sender.hurry()
+        self._refused[name] += 1
+        if self._refused.total() == 1:
+            _log.error("points of %r are lost: memory is full and the spool cannot keep up; see stats()", name)
+        return False
+
+    def _wait_for_room(self, sender: Sender) -> None:
+        while sender.full and self._runs():
+            sender.flush(1.0)
+
+    def _runs(self) -> bool:
+        return self._state is _State.RUNNING
+
+    def _refuse(self) -> bool:
+        if self._state is _State.FORKED:
+            return False
+        raise StateError(f"logger of {self.scope!r} {self._state.value}")
+
+    def _running_sender(self) -> Sender:
+        if self._state is not _State.RUNNING or self._sender is None:
+            raise StateError(f"logger of {self.scope!r} {self._state.value}")
+        return self._sender
+
+    def _after_fork(self) -> None:
+        """In the child: the thread and the connection stayed with the parent."""
+        self._state = _State.FORKED
+        self._buffer.attention = True
+        print(  # noqa: T201 - logging may hold a lock that the parent's other threads took
+            f"streamvis: logger of {self.scope!r} does nothing in the forked child {os.getpid()}: "
+            "start a logger there, or use the spawn start method",
+            file=sys.stderr,
+        )
+
+
+class AsyncDataLogger:
+    """The same logger for asyncio programs: `write` yields to the loop, `flush` and `stop` are awaitable.
+
+    Takes the arguments of DataLogger. Nothing blocks the loop on the network.
+    """
+
+    def __init__(self, scope: str, grpc_uri: str | None = None, **options: Any) -> None:
+        self._logger = DataLogger(scope, grpc_uri, **options)
+
+    @property
+    def scope(self) -> str:
+        """The run."""
+        return self._logger.scope
+
+    def start(self) -> Self:
+        """Starts the background thread; see DataLogger.start."""
+        self._logger.start()
+        return self
+
+    async def write(self, name: str, /, *, start_index: int = 0, **columns: Any) -> None:
+        """Logs points and lets other tasks run; see DataLogger.write."""
+        self._logger.write(name, start_index=start_index, **columns)
+        await asyncio.sleep(0)
+
+    def write_sync(self, name: str, /, *, start_index: int = 0, **columns: Any) -> None:
+        """Logs points without yielding; see DataLogger.write."""
+        self._logger.write(name, start_index=start_index, **columns)
+
+    def write_config(self, values: Mapping[str, Any]) -> None:
+        """Merges hyperparameters into the scope's config; see DataLogger.write_config."""
+        self._logger.write_config(values)
+
+    async def yield_to_flush(self) -> None:
+        """Lets other tasks run."""
+        await asyncio.sleep(0)
+
+    async def flush(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as DataLogger.flush
+        """Returns when everything written so far is stored or spooled; see DataLogger.flush."""
+        await asyncio.to_thread(self._logger.flush, timeout)
+
+    async def stop(self) -> None:
+        """Flushes and closes; see DataLogger.stop."""
+        await asyncio.to_thread(self._logger.stop)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of this run; see DataLogger.stats."""
+        return self._logger.stats()
+
+    async def __aenter__(self) -> Self:
+        self._logger.__enter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+@functools.cache
+def _running() -> weakref.WeakSet[DataLogger]:
+    """The loggers of this process that run; a forked child tells them so."""
+    running: weakref.WeakSet[DataLogger] = weakref.WeakSet()
+
+    def tell() -> None:
+        for logger in list(running):
+            logger._after_fork()  # noqa: SLF001 - this module's own
+        running.clear()
+
+    os.register_at_fork(after_in_child=tell)
+    return running
+
+
+def _check_scope(scope: Any) -> str:
+    if not isinstance(scope, str) or not scope or len(scope.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
+        raise UsageError(f"scope is {scope!r:.80}; expected a string of 1 to {MAX_NAME_BYTES} bytes")
+    return scope
+
+
+def _adapters(tensor_type: str | None) -> list[ArrayAdapter]:
+    adapters: list[ArrayAdapter] = [
+        adapter for _, given in plugins.default().call("streamvis_array_types") for adapter in given
+    ]
+    adapters.append(HostAdapter())
+    if tensor_type is None:
+        return adapters
+    chosen = [adapter for adapter in adapters if adapter.name == tensor_type]
+    if not chosen:
+        known = ", ".join(adapter.name for adapter in adapters)
+        raise UsageError(f"tensor_type is {tensor_type!r}; expected None or one of {known}")
+    return chosen if tensor_type == "numpy" else [*chosen, HostAdapter()]
+
+
+def _plain(value: Any, path: str) -> Any:
+    """The value in JSON's types."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise UsageError(f"config key {key!r} in {path or 'the top level'} is no string")
+        return {key: _plain(item, f"{path}.{key}".lstrip(".")) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, path) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item(), path)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    _log.warning("config %s is a %s, which JSON does not know: its repr is stored", path, type(value).__name__)
+    return repr(value)

@@ -1,0 +1,189 @@
+"""Loads plugins, lists them, and calls their hooks so that none can take the program down.
+
+The product's own parts come through the same hooks as anybody's: see `_BuiltIn`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from streamvis import __version__, hookspecs, settings
+from streamvis.errors import PluginError
+from streamvis.hookspecs import hookimpl
+
+GROUP = "streamvis"
+BUILT_IN = "streamvis"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """A plugin as `streamvis plugins` lists it; `problems` says what failed and why."""
+
+    name: str
+    version: str
+    hooks: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
+class Plugins:
+    """The plugins of one program, loaded. A broken one is recorded with the reason, and the others work."""
+
+    def __init__(self, allow: Collection[str] | None = None, block: Collection[str] = ()) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._manager.register(_BuiltIn(), name=BUILT_IN)
+        self._versions = {BUILT_IN: __version__}
+        self._problems: dict[str, list[str]] = {}
+        entries = {entry.name: entry for entry in entry_points(group=GROUP)}
+        for name, entry in entries.items():
+            if name not in block and (allow is None or name in allow):
+                self._load(entry)
+        for name in sorted({*(allow or ())} - {*entries, *block, BUILT_IN}):
+            self._versions[name] = ""
+            self._fail(name, "STREAMVIS_PLUGINS names it, but it is not installed")
+
+    def register(self, plugin: object, name: str) -> None:
+        """Adds a plugin that is no entry point. Raises PluginError when its hooks do not fit the specs."""
+        try:
+            self._manager.register(plugin, name=name)
+            self._manager.check_pending()
+            self._versions.setdefault(name, "")
+        except (pluggy.PluginValidationError, ValueError) as error:
+            if self._manager.get_plugin(name) is plugin:
+                self._manager.unregister(plugin)
+            reason = str(error).splitlines()[-1]
+            raise PluginError(f"plugin {name!r} does not fit the hooks: {reason}") from error
+
+    def call(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
+        """What each plugin answers to a hook, with the plugin's name; one that raises is logged once and left out."""
+        for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+            name = implementation.plugin_name
+            try:
+                result = implementation.function(*(arguments[argument] for argument in implementation.argnames))
+            except Exception as error:  # noqa: BLE001 - a plugin's failure is its own: counted, logged, contained
+                self._fail(name, f"{hook}: {type(error).__name__}: {error}")
+            else:
+                if result is not None:
+                    yield name, result
+
+    def notify(self, hook: str, **arguments: Any) -> None:
+        """Tells every plugin; see `call`."""
+        for _ in self.call(hook, **arguments):
+            pass
+
+    def gather(self, hook: str) -> dict[str, Any]:
+        """The names that all plugins give under a hook. Of two that give the same, the one loaded first counts."""
+        found: dict[str, Any] = {}
+        owners: dict[str, str] = {}
+        for plugin, names in reversed(list(self.call(hook))):
+            for name, value in self._items(plugin, hook, names):
+                if name in found:
+                    self._fail(plugin, f"{hook}: {name!r} is already given by {owners[name]}")
+                    continue
+                found[name], owners[name] = value, plugin
+        return found
+
+    def create(self, name: str, **arguments: Any) -> Any:
+        """A logger or callback by the name of its adapter. Raises PluginError for an unknown one."""
+        adapters = self.gather("streamvis_adapters")
+        if name not in adapters:
+            raise PluginError(
+                f"no adapter is called {name!r}; there are {', '.join(sorted(adapters))} — "
+                "install the package that brings it, or see `streamvis plugins`"
+            )
+        return resolve(adapters[name])(**arguments)
+
+    def stores(self) -> dict[str, Callable[[str], Any]]:
+        """What opens a store from its URL, by scheme."""
+        return {scheme: _opener(factory) for scheme, factory in self.gather("streamvis_stores").items()}
+
+    def infos(self) -> list[PluginInfo]:
+        """Every plugin that loaded or failed to, the built-in one first."""
+        return [
+            PluginInfo(name, version, self._hooks(name), tuple(self._problems.get(name, ())))
+            for name, version in self._versions.items()
+        ]
+
+    def _hooks(self, name: str) -> tuple[str, ...]:
+        plugin = self._manager.get_plugin(name)
+        callers = None if plugin is None else self._manager.get_hookcallers(plugin)
+        return tuple(sorted(caller.name for caller in callers or ()))
+
+    def _load(self, entry: EntryPoint) -> None:
+        self._versions[entry.name] = entry.dist.version if entry.dist else ""
+        try:
+            self.register(entry.load(), entry.name)
+        except PluginError as error:
+            self._fail(entry.name, str(error))
+        except Exception as error:  # noqa: BLE001 - importing a plugin runs its code: counted, logged, contained
+            self._fail(entry.name, f"does not load: {type(error).__name__}: {error}")
+
+    def _items(self, plugin: str, hook: str, names: Any) -> list[tuple[str, Any]]:
+        if isinstance(names, Mapping):
+            return list(names.items())
+        self._fail(plugin, f"{hook}: returned {type(names).__name__}, expected a dict")
+        return []
+
+    def _fail(self, plugin: str, problem: str) -> None:
+        problems = self._problems.setdefault(plugin, [])
+        if problem not in problems:
+            problems.append(problem)
+            _log.warning("plugin %s: %s", plugin, problem)
+
+
+class _BuiltIn:
+    """What core brings, through the hooks that it offers to others."""
+
+    @hookimpl
+    def streamvis_adapters(self) -> dict[str, str]:
+        return {"plain": "streamvis.logger:DataLogger"}
+
+    @hookimpl
+    def streamvis_stores(self) -> dict[str, Callable[[str], Any]]:
+        return {"sqlite": _open_sqlite, "memory": _open_memory}
+
+
+def _open_sqlite(url: str) -> Any:
+    return resolve("streamvis.storage:SqliteStore")(url.removeprefix("sqlite://"))
+
+
+def _open_memory(_: str) -> Any:
+    return resolve("streamvis.storage:MemoryStore")()
+
+
+def _opener(factory: str | Callable[[str], Any]) -> Callable[[str], Any]:
+    return functools.partial(_open_by_reference, factory) if isinstance(factory, str) else factory
+
+
+def _open_by_reference(reference: str, url: str) -> Any:
+    return resolve(reference)(url)
+
+
+def resolve(reference: str) -> Any:
+    """The object behind "module:attribute", imported now. Raises PluginError."""
+    module, _, attribute = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PluginError(f"{reference!r} cannot be imported: {error}; expected module:attribute") from error
+
+
+@functools.cache
+def default() -> Plugins:
+    """The installed plugins that STREAMVIS_PLUGINS allows, loaded at the first call."""
+    return Plugins(allow=settings.plugin_allow_list())
+
+
+def create(name: str, **arguments: Any) -> Any:
+    """A logger or callback by the name of its adapter, "plain" for `DataLogger`. Raises PluginError."""
+    return default().create(name, **arguments)

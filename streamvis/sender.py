@@ -1,0 +1,403 @@
+"""The background thread of a logger: flush, send, retry, spool, close. The first of the sinks.
+
+It waits for one thing at a time — a write after a quiet interval, an answer, a deadline — then flushes what is due,
+sends what the server can take, and tells those who wait. Everything but the queue of events belongs to this thread.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Literal, TypeAlias
+
+from streamvis.buffer import Buffer
+from streamvis.codec import MAX_BLOCK_POINTS, EncodedBlock, encode
+from streamvis.columns import Block, split
+from streamvis.delivery import ANSWER_TIMEOUT, Answer, Delivery, Lost, SpoolOptions
+from streamvis.errors import BufferFullError, RejectedError, SpoolError, StreamvisError, UnavailableError
+from streamvis.hookspecs import Sink
+from streamvis.records import Batch, Config, Declaration
+from streamvis.spool import REJECTED, Spool, keep_rejected, leftovers
+from streamvis.transport import GrpcLink, OpenLink
+
+OnFull: TypeAlias = Literal["spool", "block", "raise"]
+
+BATCH_BYTES = 1 << 20
+FIRST_WRITE_DELAY = 0.005
+"""Seconds from the first write after a quiet interval to its flush, so that a step's metrics travel together."""
+
+_log = logging.getLogger("streamvis")
+
+
+@dataclass(frozen=True, slots=True)
+class SenderOptions:
+    """How a logger sends. Sizes in bytes, times in seconds. `replace`: the first batch of a name replaces its topic."""
+
+    flush_every: float
+    max_host_bytes: int
+    on_full: OnFull
+    spool_dir: Path
+    spool_max_bytes: int
+    strict: bool
+    replace: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """Someone waits until what was written before is safe."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    target: int = 0
+    error: StreamvisError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    deadline: float
+
+
+_Event: TypeAlias = _Ticket | _Stop | Answer | Lost | None
+
+
+class Sender:
+    """Sends what one logger's buffer collects. Its methods without underscore may be called from any thread."""
+
+    def __init__(
+        self, scope: str, buffer: Buffer, open_link: OpenLink, options: SenderOptions, sinks: Sequence[Sink] = ()
+    ) -> None:
+        self.quiet = False
+        self.full = False
+        self._scope = scope
+        self._buffer = buffer
+        self._options = options
+        self._sinks = list(sinks)
+        self._events: SimpleQueue[_Event] = SimpleQueue()
+        self._configs: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="streamvis-sender", daemon=True)
+        spool = SpoolOptions(options.spool_dir, options.spool_max_bytes, options.max_host_bytes // 4)
+        self._delivery = Delivery(scope, open_link, spool, self._events.put)
+        self._counts: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
+        self._rejected: dict[str, str] = {}
+        self._unreported = False
+        self._said: set[str] = set()
+        self._replaced: set[int] = set()
+        self._hurry = False
+        self._next_flush: float | None = None
+        self._tickets: list[_Ticket] = []
+        self._stop: _Stop | None = None
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._go_quiet()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something was written after a quiet interval: flush it in a moment."""
+        self.quiet = False
+        self._events.put(None)
+
+    def hurry(self) -> None:
+        """The buffer grows large: flush now."""
+        if not self._hurry:
+            self._hurry = True
+            self._events.put(None)
+
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Takes a config to send with the next flush."""
+        self._configs.put(values)
+        self._events.put(None)
+
+    def flush(self, timeout: float | None) -> bool:
+        """Returns when everything written before is stored or spooled; False when the time was not enough.
+
+        Raises RejectedError once for points that the server refused and, when strict, BufferFullError for lost ones.
+        """
+        ticket = _Ticket()
+        self._events.put(ticket)
+        if not ticket.done.wait(timeout):
+            return False
+        if ticket.error is not None:
+            raise ticket.error
+        return True
+
+    def stop(self, timeout: float) -> None:
+        """Sends what is left as far as the server takes it in time, spools the rest and ends the thread."""
+        self._events.put(_Stop(time.monotonic() + timeout))
+        self._thread.join(timeout + 1.0)
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the server has acknowledged everything and nothing was dropped."""
+        return self._delivery.outstanding == 0 and not self._dropped
+
+    def stats(self) -> dict[str, Any]:
+        """The counters that DataLogger.stats documents."""
+        waiting, delivery = self._buffer.waiting(), self._delivery
+        return {
+            "writes": self._counts["writes"] + waiting,
+            "points": self._counts["points"],
+            "bytes": self._counts["bytes"],
+            "flushes": self._counts["flushes"],
+            "batches": delivery.offered,
+            "outstanding": delivery.outstanding,
+            "retries": delivery.counts["retries"],
+            "spooled": delivery.counts["spooled"],
+            "spool_bytes": delivery.spool_bytes,
+            "waiting_writes": waiting,
+            "waiting_bytes": self._buffer.nbytes() + delivery.memory_bytes,
+            "connected": delivery.connected,
+            "rejected": dict(self._rejected),
+            "dropped": dict(self._dropped),
+            "errors": self._counts["errors"] + delivery.counts["errors"],
+        }
+
+    # ---- the thread
+
+    def _run(self) -> None:
+        while not self._finished():
+            try:
+                self._step(self._wait())
+            except Exception:  # noqa: BLE001 - this thread must not die: counted, said once, tried again later
+                self._count_error("sender", "the sender of %r failed and goes on", self._scope)
+                self._next_flush = self._delivery.next_connect = time.monotonic() + self._options.flush_every
+        self._close()
+
+    def _wait(self) -> _Event:
+        deadlines = (self._next_flush, self._stop.deadline if self._stop else None, self._delivery.deadline())
+        known = [deadline for deadline in deadlines if deadline is not None]
+        try:
+            return self._events.get(timeout=max(0.0, min(known) - time.monotonic()) if known else None)
+        except Empty:
+            return None
+
+    def _step(self, event: _Event) -> None:
+        now = time.monotonic()
+        self._take(event, now)
+        if self._hurry or (self._next_flush is not None and now >= self._next_flush):
+            self._flush(now)
+        self._delivery.pump(now)
+        self._settle_tickets()
+
+    def _take(self, event: _Event, now: float) -> None:
+        if isinstance(event, _Ticket):
+            self._flush(now)
+            event.target = self._delivery.offered
+            self._tickets.append(event)
+        elif isinstance(event, _Stop):
+            self._stop = event
+            self._flush(now)
+            self._delivery.next_connect = now
+        elif event is not None:
+            rejection = self._delivery.take(event, now)
+            if rejection is not None:
+                self._on_rejected(*rejection)
+        elif self._next_flush is None:
+            self._next_flush = now + FIRST_WRITE_DELAY
+
+    # ---- flushing
+
+    def _flush(self, now: float) -> None:
+        self._hurry = False
+        self._next_flush = now + self._options.flush_every
+        if self._can_take():
+            drained, configs = self._buffer.drain(), list(_taken(self._configs))
+            self._counts.update(writes=drained.writes, points=drained.points)
+            if drained.blocks or configs:
+                self._counts["flushes"] += 1
+                self._feed_sinks(drained.blocks, configs)
+                self._offer(drained.blocks, configs)
+            else:
+                self._go_quiet()
+        self.full = self._buffer.nbytes() + self._delivery.memory_bytes >= self._options.max_host_bytes
+        self._buffer.attention |= self.full
+
+    def _can_take(self) -> bool:
+        """Whether what a flush finds has somewhere to go; by default it does, if need be as a counted loss."""
+        if self._options.on_full == "spool" or self._stop or self._delivery.has_room:
+            return True
+        away = not self._delivery.connected
+        return away and self._delivery.spool_bytes + self._buffer.nbytes() < self._options.spool_max_bytes
+
+    def _go_quiet(self) -> None:
+        """From now on the next write wakes this thread."""
+        self._next_flush = None
+        self.quiet = self._buffer.attention = True
+        if self._buffer.waiting():  # written before the writer could see that
+            self._next_flush = time.monotonic() + FIRST_WRITE_DELAY
+
+    def _feed_sinks(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]]) -> None:
+        names = {handle: name for name, (handle, _) in self._buffer.topics.items()}
+        named = [(names[block.topic], block) for block in blocks]
+        for sink in self._sinks:
+            try:
+                if named:
+                    sink.write(named)
+                for values in configs:
+                    sink.write_config(values)
+            except Exception:  # noqa: BLE001 - a plugin's failure is its own: counted, said once, contained
+                self._count_error(f"sink {sink!r}", "sink %r failed; its data may be incomplete", sink)
+
+    def _offer(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]]) -> None:
+        for group in _groups(blocks) if blocks else [()]:
+            batch = self._batch(group, configs)
+            configs = []
+            try:
+                self._delivery.offer(batch)
+            except (BufferFullError, SpoolError) as error:
+                self._drop(batch, error)
+            else:
+                self._replaced.update(block.topic for block in group)
+                self._counts["bytes"] += sum(block.size for block in group)
+
+    def _batch(self, blocks: Sequence[EncodedBlock], configs: Sequence[Mapping[str, Any]]) -> Batch:
+        """A batch that stands for itself: it declares every topic that it adds to."""
+        handles = {block.topic for block in blocks}
+        declarations = tuple(
+            Declaration(handle, self._scope, name, names, self._options.replace and handle not in self._replaced)
+            for name, (handle, names) in list(self._buffer.topics.items())
+            if handle in handles
+        )
+        return Batch("", 0, declarations, tuple(Config(self._scope, values) for values in configs), tuple(blocks))
+
+    def _drop(self, batch: Batch, error: StreamvisError) -> None:
+        names = {declared.handle: declared.name for declared in batch.declarations}
+        for block in batch.blocks:
+            self._dropped[names[block.topic]] += block.k * block.n
+        if batch.configs:
+            self._dropped["config"] += len(batch.configs)
+        self._unreported = True
+        if "dropped" not in self._said:
+            self._said.add("dropped")
+            _log.error("points of %r are lost (%s): %s", self._scope, ", ".join(sorted(names.values())), error)
+
+    # ---- those who wait, and the end
+
+    def _on_rejected(self, batch: Batch, reasons: Mapping[int, str]) -> None:
+        refused = _only(batch, reasons)
+        path = keep_rejected(self._options.spool_dir, refused)
+        self._unreported = True
+        for declared in refused.declarations:
+            if declared.name not in self._rejected:
+                reason = reasons[declared.handle]
+                _log.error("the server refuses %s: %s; its points are kept in %s", declared.name, reason, path)
+            self._rejected[declared.name] = reasons[declared.handle]
+
+    def _settle_tickets(self) -> None:
+        for ticket in [ticket for ticket in self._tickets if ticket.target <= self._delivery.safe]:
+            self._tickets.remove(ticket)
+            self._settle(ticket)
+
+    def _settle(self, ticket: _Ticket) -> None:
+        if self._unreported and self._rejected:
+            refused = "; ".join(f"{name}: {reason}" for name, reason in self._rejected.items())
+            ticket.error = RejectedError(f"the server refused points of {self._scope!r}: {refused}")
+        elif self._unreported and self._options.strict:
+            ticket.error = BufferFullError(f"points of {self._scope!r} are lost: {dict(self._dropped)}")
+        self._unreported = False
+        ticket.done.set()
+
+    def _finished(self) -> bool:
+        """Everything is delivered, or a try after the stop found nobody, or the time is up."""
+        if self._stop is None:
+            return False
+        gave_up = not self._delivery.connected and self._delivery.next_connect > time.monotonic()
+        return self._delivery.outstanding == 0 or gave_up or time.monotonic() >= self._stop.deadline
+
+    def _close(self) -> None:
+        self._delivery.close()
+        for ticket in [*self._tickets, *(event for event in _taken(self._events) if isinstance(event, _Ticket))]:
+            self._settle(ticket)
+        if self._delivery.outstanding:
+            path = self._delivery.spool_path
+            _log.warning("points of %r wait for the server in %s: `streamvis push %s`", self._scope, path, path)
+        for sink in self._sinks:
+            try:
+                sink.close()
+            except Exception:  # noqa: BLE001 - a plugin's failure is its own: counted, said once, contained
+                self._count_error(f"close {sink!r}", "sink %r failed to close", sink)
+
+    def _count_error(self, key: str, message: str, *args: object) -> None:
+        self._counts["errors"] += 1
+        if key not in self._said:
+            self._said.add(key)
+            _log.exception(message, *args)
+
+
+def push(root: str | Path, uri: str) -> int:
+    """Sends what loggers left in their spools under `root`, and deletes it; gives the number of batches sent.
+
+    Batches that the server has already are recognised by it. Spools of loggers that still run are left to them.
+    Raises UnavailableError when the server is away, RejectedError after the end for points that it refused,
+    SpoolError or MalformedError for a spool that cannot be read; what was not acknowledged stays in place.
+    """
+    left, busy = leftovers(Path(root))
+    for path in busy:
+        _log.warning("%s belongs to a logger that still runs, which sends it itself", path)
+    return sum(_push_one(path, functools.partial(GrpcLink, uri)) for path in left)
+
+
+def _push_one(path: Path, open_link: OpenLink) -> int:
+    events: SimpleQueue[Answer | Lost] = SimpleQueue()
+    options = SpoolOptions(path.parent, sys.maxsize, 32 << 20)
+    delivery = Delivery.resume(Spool.existing(path), open_link, options, events.put)
+    before = delivery.outstanding
+    refused: dict[str, None] = {}
+    try:
+        while delivery.outstanding:
+            delivery.pump(time.monotonic())
+            event = events.get(timeout=ANSWER_TIMEOUT)
+            if isinstance(event, Lost):
+                raise event.error
+            rejection = delivery.take(event, time.monotonic())
+            if rejection is not None:
+                keep_rejected(path.parent, _only(*rejection))
+                refused |= dict.fromkeys(rejection[1].values())
+    except Empty:
+        raise UnavailableError(f"the server has not answered for {ANSWER_TIMEOUT:.0f} s") from None
+    finally:
+        delivery.close()
+    if refused:
+        raise RejectedError(f"the server refused some points, kept in {path.parent / REJECTED}: {'; '.join(refused)}")
+    return before
+
+
+def _only(batch: Batch, handles: Collection[int]) -> Batch:
+    """The part of the batch that belongs to these handles."""
+    return replace(
+        batch,
+        configs=(),
+        declarations=tuple(declared for declared in batch.declarations if declared.handle in handles),
+        blocks=tuple(block for block in batch.blocks if block.topic in handles),
+    )
+
+
+def _taken(queue: SimpleQueue[Any]) -> Iterator[Any]:
+    while True:
+        try:
+            yield queue.get_nowait()
+        except Empty:
+            return
+
+
+def _groups(blocks: Sequence[Block]) -> Iterator[tuple[EncodedBlock, ...]]:
+    """Encoded blocks in groups of about BATCH_BYTES, in order."""
+    group: list[EncodedBlock] = []
+    nbytes = 0
+    for block in blocks:
+        for encoded in map(encode, split(block, BATCH_BYTES, MAX_BLOCK_POINTS)):
+            if group and nbytes + encoded.size > BATCH_BYTES:
+                yield tuple(group)
+                group, nbytes = [], 0
+            group.append(encoded)
+            nbytes += encoded.size
+    if group:
+        yield tuple(group)

@@ -1,0 +1,102 @@
+"""What one stream of batches may say; whatever breaks these rules is refused before it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streamvis.codec import EncodedBlock, checksum, column_count, validate
+from streamvis.errors import MalformedError
+from streamvis.records import Batch, Config, Declaration
+
+MAX_TEXT_BYTES = 4096
+MAX_COLUMNS = 1024
+MAX_BLOCK_BYTES = 8 << 20
+MAX_CONFIG_DEPTH = 64
+
+
+class BatchChecker:
+    """Checks the batches of one stream, and remembers the handles that it declared."""
+
+    def __init__(self) -> None:
+        self._columns: dict[int, int] = {}
+
+    def check(self, batch: Batch) -> None:
+        """Raises MalformedError, naming the batch, unless all of it can be stored."""
+        try:
+            check_text("writer", batch.writer)
+            _check_number(batch.number)
+            for config in batch.configs:
+                check_config(config)
+            declared = {**self._columns, **{d.handle: _check_declaration(d) for d in batch.declarations}}
+            for block in batch.blocks:
+                _check_block(block, declared)
+        except MalformedError as error:
+            raise MalformedError(f"batch {batch.number}: {error}; nothing of it was stored") from None
+        self._columns = declared
+
+
+def check_text(what: str, text: str) -> None:
+    """Raises MalformedError unless the text can name a scope, a topic, a column or a writer."""
+    size = len(text.encode(errors="surrogatepass"))
+    if not size or size > MAX_TEXT_BYTES:
+        raise MalformedError(f"{what} {_shown(text)} has {size} bytes; expected 1 to {MAX_TEXT_BYTES}")
+    if "\0" in text:
+        raise MalformedError(f"{what} {_shown(text)} has a NUL character, which no store can keep")
+
+
+def _check_number(number: int) -> None:
+    if not 0 < number < 1 << 63:
+        raise MalformedError(f"its number is {number}; expected 1, 2, 3, …")
+
+
+def check_config(config: Config) -> None:
+    """Raises MalformedError unless the config can be merged and stored."""
+    check_text("scope", config.scope)
+    level: list[Any] = [config.values]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > MAX_CONFIG_DEPTH:
+            raise MalformedError(f"config of {_shown(config.scope)} is nested deeper than {MAX_CONFIG_DEPTH} levels")
+        level = [child for value in level for child in _children(value)]
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _check_declaration(declaration: Declaration) -> int:
+    """How many columns it declares."""
+    check_text("scope", declaration.scope)
+    check_text("name", declaration.name)
+    columns = declaration.columns
+    for column in columns:
+        check_text(f"column of {_shown(declaration.name)}", column)
+    if not 0 < len(columns) <= MAX_COLUMNS or sorted(set(columns)) != list(columns):
+        raise MalformedError(
+            f"{_shown(declaration.name)} declares columns {_shown(', '.join(columns))}; "
+            f"expected 1 to {MAX_COLUMNS} different names in sorted order"
+        )
+    return len(columns)
+
+
+def _check_block(block: EncodedBlock, declared: Mapping[int, int]) -> None:
+    if block.topic not in declared:
+        raise MalformedError(f"a block has handle {block.topic}, which this stream has not declared")
+    if column_count(block.columns) != declared[block.topic]:
+        raise MalformedError(
+            f"a block of handle {block.topic} has {column_count(block.columns)} columns; "
+            f"{declared[block.topic]} were declared"
+        )
+    validate(block)
+    if block.size > MAX_BLOCK_BYTES:
+        raise MalformedError(f"a block has {block.size} bytes; split it into blocks of at most {MAX_BLOCK_BYTES}")
+    if checksum(block.index, block.k, block.n, block.columns, block.payload) != block.crc:
+        raise MalformedError(f"a block of handle {block.topic} was damaged on its way: its CRC does not match")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "…")

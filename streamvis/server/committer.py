@@ -1,0 +1,154 @@
+"""One thread that commits: whatever arrived while the last transaction ran goes into the next one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
+
+from streamvis.errors import StreamvisError, UnavailableError
+from streamvis.records import Ack, Config
+from streamvis.storage.base import Commit, Store, Submission
+
+MAX_BATCHES = 256
+MAX_BYTES = 16 << 20
+CHECKPOINT_SECONDS = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Append:
+    submission: Submission
+    size: int
+    future: Future[Ack]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    run: Callable[[], Commit]
+    future: Future[Commit]
+
+
+_Item: TypeAlias = _Append | _Call | None
+
+
+class Committer:
+    """Runs all that writes to a store, in the order of submission, and publishes each commit once it is durable.
+
+    Any thread may submit. `on_commit` is called by the committing thread, before the futures of that commit are
+    resolved. A transaction that fails fails its own futures only.
+    """
+
+    def __init__(self, store: Store, on_commit: Callable[[Commit], None]) -> None:
+        self._store = store
+        self._on_commit = on_commit
+        self._queue: SimpleQueue[_Item] = SimpleQueue()
+        self._held: list[_Item] = []  # the item, if any, that did not fit the last group
+        self._door = threading.Lock()  # nothing enters the queue behind its end
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, name="streamvis-committer"),
+            threading.Thread(target=self._checkpoint, name="streamvis-checkpoint", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def append(self, submission: Submission) -> Future[Ack]:
+        """Stores a batch; the ack is durable."""
+        size = sum(block.size for block in submission.batch.blocks)
+        item = _Append(submission, size, _uncancellable())
+        self._submit(item)
+        return item.future
+
+    def set_config(self, config: Config) -> Future[Commit]:
+        """Merges a config, in order with everything else."""
+        return self._call(lambda: self._store.set_config(config))
+
+    def delete(self, scope: str, names: Sequence[str] = ()) -> Future[Commit]:
+        """Deletes topics, in order with everything else."""
+        return self._call(lambda: self._store.delete(scope, names))
+
+    def close(self) -> None:
+        """Returns when everything submitted so far is stored; what comes later is refused."""
+        with self._door:
+            if not self._closed.is_set():
+                self._closed.set()
+                self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self, run: Callable[[], Commit]) -> Future[Commit]:
+        item = _Call(run, _uncancellable())
+        self._submit(item)
+        return item.future
+
+    def _submit(self, item: _Append | _Call) -> None:
+        with self._door:
+            if self._closed.is_set():
+                raise UnavailableError("the server is stopping: nothing was stored; send again when it is back")
+            self._queue.put(item)
+
+    def _run(self) -> None:
+        for group in self._groups():
+            if isinstance(group, _Call):
+                self._commit_call(group)
+            else:
+                self._commit_group(group)
+
+    def _groups(self) -> Iterator[list[_Append] | _Call]:
+        """Single calls, and runs of batches that fit one transaction."""
+        while (item := self._held.pop() if self._held else self._queue.get()) is not None:
+            yield item if isinstance(item, _Call) else self._collect(item)
+
+    def _collect(self, first: _Append) -> list[_Append]:
+        group, size = [first], first.size
+        while len(group) < MAX_BATCHES:
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                break
+            if not isinstance(item, _Append) or size + item.size > MAX_BYTES:
+                self._held.append(item)
+                break
+            group.append(item)
+            size += item.size
+        return group
+
+    def _commit_group(self, group: Sequence[_Append]) -> None:
+        try:
+            acks, commit = self._store.append([item.submission for item in group])
+            self._on_commit(commit)
+        except Exception as error:  # noqa: BLE001 - handed to those who submitted; this thread must not die
+            for item in group:
+                item.future.set_exception(error)
+        else:
+            for item, ack in zip(group, acks, strict=True):
+                item.future.set_result(ack)
+
+    def _commit_call(self, item: _Call) -> None:
+        try:
+            commit = item.run()
+            self._on_commit(commit)
+        except Exception as error:  # noqa: BLE001 - handed to the one who submitted; this thread must not die
+            item.future.set_exception(error)
+        else:
+            item.future.set_result(commit)
+
+    def _checkpoint(self) -> None:
+        while not self._closed.wait(CHECKPOINT_SECONDS):
+            try:
+                self._store.checkpoint()
+            except StreamvisError as error:
+                _log.warning("checkpoint failed, the next one will try again: %s", error)
+
+
+def _uncancellable() -> Future[Any]:
+    """A future that counts as running: whoever stops waiting for it must not undo the commit of others."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future

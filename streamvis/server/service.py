@@ -1,0 +1,229 @@
+"""One method per rpc of streamvis.v1: checks what comes in, hands it to the committer, sends what views select."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from streamvis import wire
+from streamvis.errors import MalformedError, StreamvisError, UnavailableError
+from streamvis.filters import Patterns
+from streamvis.records import Ack, Query, pack_cursor
+from streamvis.server.broadcast import Broadcast
+from streamvis.server.checks import BatchChecker, check_config, check_text
+from streamvis.server.committer import Committer
+from streamvis.server.subscription import Readers, Subscription
+from streamvis.server.views import Selection, View, listings, seq_of
+from streamvis.storage.base import Commit, Store, Submission
+from streamvis.v1 import streamvis_pb2 as pb
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Streamvis"].full_name
+
+MAX_IN_FLIGHT = 64
+"""Batches of one stream that wait for their commit."""
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+MAX_STATUS_CHARACTERS = 1000
+"""A status travels in the trailers, which peers limit to 8 KiB."""
+
+_M = TypeVar("_M", bound=Message)
+
+
+class Service:
+    """The data server's methods over one store. Made on the event loop that serves it."""
+
+    def __init__(self, store: Store, broadcast: Broadcast | None = None) -> None:
+        self._store = store
+        self._broadcast = broadcast or Broadcast()
+        self._loop = asyncio.get_running_loop()
+        self._readers = Readers()
+        self._committer = Committer(store, self._publish)
+        self._patterns = Patterns()
+        self._stopping = False
+        self._pulls: set[asyncio.Task[None]] = set()
+
+    def _publish(self, commit: Commit) -> None:
+        self._loop.call_soon_threadsafe(self._broadcast.publish, commit)
+
+    def stop(self) -> None:
+        """Makes every stream end with UNAVAILABLE, writers' once what they have sent is acknowledged."""
+        self._stopping = True
+        for pull in self._pulls:
+            pull.cancel()
+        self._broadcast.wake()
+
+    async def close(self) -> None:
+        """Returns when everything submitted is stored and nobody reads the store any more."""
+        await asyncio.to_thread(self._committer.close)
+        await asyncio.to_thread(self._readers.close)
+
+    # ---- writing
+
+    async def write(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[pb.Ack]:
+        """Batches in, acks out in the same order; reading goes on while commits are pending."""
+        acks: asyncio.Queue[asyncio.Future[Ack] | None] = asyncio.Queue()
+        room = asyncio.Semaphore(MAX_IN_FLIGHT)
+        async with _statuses(context), self._pulling(self._pull_batches(requests, acks, room)) as pull:
+            try:
+                while (ack := await acks.get()) is not None:
+                    yield wire.ack_to_pb(await ack)
+                    room.release()
+            finally:
+                await _settled(acks)
+            self._check_running()
+            await pull
+
+    async def _pull_batches(
+        self,
+        requests: AsyncIterator[bytes],
+        acks: asyncio.Queue[asyncio.Future[Ack] | None],
+        room: asyncio.Semaphore,
+    ) -> None:
+        checker = BatchChecker()
+        bindings: dict[int, int] = {}
+        try:
+            async for message in requests:
+                batch = wire.batch_from_pb(_parsed(pb.Batch, message))
+                checker.check(batch)
+                await room.acquire()
+                acks.put_nowait(asyncio.wrap_future(self._committer.append(Submission(batch, bindings))))
+        finally:
+            acks.put_nowait(None)
+
+    async def set_config(self, request: bytes, context: Context) -> pb.SetConfigReply:
+        """Merges a config."""
+        async with _statuses(context):
+            config = wire.config_from_pb(_parsed(pb.Config, request))
+            check_config(config)
+            commit = await asyncio.wrap_future(self._committer.set_config(config))
+            return pb.SetConfigReply(cursor=self._cursor(commit.seq))
+
+    async def delete(self, request: bytes, context: Context) -> pb.DeleteReply:
+        """Tombstones topics."""
+        async with _statuses(context):
+            message = _parsed(pb.DeleteRequest, request)
+            check_text("scope", message.scope)
+            commit = await asyncio.wrap_future(self._committer.delete(message.scope, tuple(message.names)))
+            deleted = sum(topic.deleted for topic in commit.topics)
+            return pb.DeleteReply(topics=deleted, cursor=self._cursor(commit.seq))
+
+    # ---- reading
+
+    async def fetch(self, request: bytes, context: Context) -> AsyncIterator[pb.Change]:
+        """What the query selects as of now, closed by a cursor."""
+        async with _statuses(context):
+            view = await self._open(wire.query_from_pb(_parsed(pb.Query, request)))
+            async with aclosing(self._readers.ahead(view.catch_up(self._store))) as changes:
+                async for change in changes:
+                    yield wire.change_to_pb(change)
+            yield pb.Change(cursor=self._cursor(view.seq))
+
+    async def subscribe(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[pb.Change]:
+        """For each interest what the store holds, then everything that is committed afterwards."""
+        async with _statuses(context):
+            with self._broadcast.listening() as wake:
+                subscription = Subscription(self._store, self._broadcast, self._readers, wake)
+                async with (
+                    self._pulling(self._pull_interests(requests, subscription, wake)) as pull,
+                    aclosing(subscription.changes(partial(self._check_stream, pull))) as changes,
+                ):
+                    async for change in changes:
+                        yield wire.change_to_pb(change)
+
+    async def _pull_interests(
+        self, requests: AsyncIterator[bytes], subscription: Subscription, wake: asyncio.Event
+    ) -> None:
+        try:
+            async for message in requests:
+                interest = wire.interest_from_pb(_parsed(pb.Interest, message))
+                if interest.id < 1:
+                    raise MalformedError("an interest has id 0; expected 1, 2, 3, …")
+                subscription.drop(interest.id)
+                if interest.query is not None:
+                    subscription.add(interest.id, await self._open(interest.query))
+        finally:
+            wake.set()
+
+    def _check_stream(self, pull: asyncio.Task[None]) -> None:
+        """Raises what ends a stream. Requests that have come to their end do not: answers go on."""
+        self._check_running()
+        if pull.done():
+            pull.result()
+
+    async def list(self, request: bytes, context: Context) -> AsyncIterator[pb.Listing]:
+        """Topics and the lengths of their series."""
+        async with _statuses(context):
+            selection = Selection(query := wire.query_from_pb(_parsed(pb.Query, request)), self._patterns)
+            async with aclosing(self._readers.ahead(listings(self._store, selection, not query.catalog_only))) as piles:
+                async for pile in piles:
+                    for listing in pile:
+                        yield wire.listing_to_pb(listing)
+
+    # ---- shared
+
+    async def _open(self, query: Query) -> View:
+        selection = Selection(query, self._patterns)
+        after = await self._readers.call(seq_of, query.cursor, self._store)
+        return View(selection, after, not query.catalog_only)
+
+    def _cursor(self, seq: int) -> bytes:
+        return pack_cursor({self._store.shard: seq})
+
+    def _check_running(self) -> None:
+        if self._stopping:
+            raise UnavailableError("the server is stopping; connect again when it is back")
+
+    @asynccontextmanager
+    async def _pulling(self, reading: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+        """Reads a stream's requests in a task of its own, which ends with the stream."""
+        pull = asyncio.create_task(reading)
+        self._pulls.add(pull)
+        try:
+            yield pull
+        finally:
+            self._pulls.discard(pull)
+            pull.cancel()
+            await asyncio.gather(pull, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _statuses(context: Context) -> AsyncIterator[None]:
+    """Answers our exceptions with their gRPC status: the one place where they are translated."""
+    try:
+        yield
+    except StreamvisError as error:
+        await context.abort(grpc.StatusCode[error.status], str(error)[:MAX_STATUS_CHARACTERS])
+
+
+async def _settled(acks: asyncio.Queue[asyncio.Future[Ack] | None]) -> None:
+    """Waits for commits whose acks nobody will read."""
+    pending = [acks.get_nowait() for _ in range(acks.qsize())]
+    await asyncio.gather(*filter(None, pending), return_exceptions=True)
+
+
+def _parsed(kind: type[_M], data: bytes) -> _M:
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise MalformedError(f"the request's {len(data)} bytes are not a {kind.DESCRIPTOR.full_name}") from None
+
+
+def rpc_handler(service: Service) -> grpc.GenericRpcHandler[Any, Any]:
+    """The service's methods under their rpc names. They parse requests themselves, so that bad bytes get a status."""
+    change, listing = pb.Change.SerializeToString, pb.Listing.SerializeToString
+    methods = {
+        "Write": grpc.stream_stream_rpc_method_handler(service.write, None, pb.Ack.SerializeToString),
+        "Fetch": grpc.unary_stream_rpc_method_handler(service.fetch, None, change),
+        "Subscribe": grpc.stream_stream_rpc_method_handler(service.subscribe, None, change),
+        "List": grpc.unary_stream_rpc_method_handler(service.list, None, listing),
+        "SetConfig": grpc.unary_unary_rpc_method_handler(service.set_config, None, pb.SetConfigReply.SerializeToString),
+        "Delete": grpc.unary_unary_rpc_method_handler(service.delete, None, pb.DeleteReply.SerializeToString),
+    }
+    return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)

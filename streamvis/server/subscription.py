@@ -1,0 +1,124 @@
+"""One subscriber: its views, caught up from the store one after the other, then fed from the live commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from streamvis.errors import UsageError
+from streamvis.records import Change, pack_cursor
+from streamvis.server.broadcast import Broadcast
+from streamvis.server.views import MESSAGE_BYTES, View, live
+from streamvis.storage.base import Store
+
+MAX_INTERESTS = 4096
+READ_THREADS = 4
+
+_T = TypeVar("_T")
+
+
+class Readers:
+    """Threads that read the store, so that the event loop never waits for a disk."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._threads = ThreadPoolExecutor(READ_THREADS, "streamvis-read")
+
+    def call(self, function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
+        """What the function returns."""
+        return self._loop.run_in_executor(self._threads, function, *arguments)
+
+    async def ahead(self, items: Iterator[_T]) -> AsyncGenerator[_T, None]:
+        """The items of a blocking iterator, each read while the one before is being sent."""
+        coming = self.call(next, items, None)
+        try:
+            while (item := await coming) is not None:
+                coming = self.call(next, items, None)
+                yield item
+        finally:
+            await asyncio.gather(coming, return_exceptions=True)
+
+    def close(self) -> None:
+        """Returns when no read is running."""
+        self._threads.shutdown()
+
+
+class Subscription:
+    """The interests of one stream. Keeps positions only: what is not sent yet stays in the ring or in the store."""
+
+    def __init__(self, store: Store, broadcast: Broadcast, readers: Readers, wake: asyncio.Event) -> None:
+        self._store = store
+        self._broadcast = broadcast
+        self._readers = readers
+        self._wake = wake
+        self._views: dict[int, View] = {}
+        self._position = broadcast.end
+
+    def add(self, number: int, view: View) -> None:
+        """Adds an interest, or starts it over. Raises UsageError for too many."""
+        self.drop(number)
+        if len(self._views) >= MAX_INTERESTS:
+            raise UsageError(f"one subscription holds at most {MAX_INTERESTS} interests; drop some first")
+        self._views[number] = view
+        self._wake.set()
+
+    def drop(self, number: int) -> None:
+        """Forgets an interest, if there is one of that number."""
+        self._views.pop(number, None)
+
+    async def changes(self, check: Callable[[], None]) -> AsyncGenerator[Change, None]:
+        """Everything for the interests, which come and go meanwhile. `check` raises when the stream is to end."""
+        while True:
+            self._wake.clear()
+            check()
+            new = next((number for number, view in self._views.items() if not view.started), None)
+            commits = self._broadcast.read(self._position, MESSAGE_BYTES)
+            if new is not None:
+                source = self._first_page(new)
+            elif commits is None:
+                source = self._catch_up()
+            elif commits:
+                self._position += len(commits)
+                for change in live(tuple(self._views.values()), commits, self._store.shard):
+                    yield change
+                continue
+            else:
+                await self._wake.wait()
+                continue
+            async with aclosing(source):
+                async for change in source:
+                    yield change
+                    check()
+
+    async def _first_page(self, number: int) -> AsyncGenerator[Change, None]:
+        view = self._views[number]
+        async with aclosing(self._missed(number, view)) as changes:
+            async for change in changes:
+                yield change
+        if self._views.get(number) is view:
+            yield Change(cursor=self._cursor(view.seq), interest=number)
+
+    async def _catch_up(self) -> AsyncGenerator[Change, None]:
+        """What the ring has let go. The position is taken first: a commit may then come twice, and views know that."""
+        self._position = self._broadcast.end
+        for number, view in tuple(self._views.items()):
+            async with aclosing(self._missed(number, view)) as changes:
+                async for change in changes:
+                    yield change
+        started = [view.seq for view in self._views.values() if view.started]
+        if started:
+            yield Change(cursor=self._cursor(min(started)))
+
+    async def _missed(self, number: int, view: View) -> AsyncGenerator[Change, None]:
+        """What the store has for a view, unless it is dropped or started over meanwhile."""
+        async with aclosing(self._readers.ahead(view.catch_up(self._store))) as changes:
+            async for change in changes:
+                if self._views.get(number) is not view:
+                    return
+                yield change
+
+    def _cursor(self, seq: int) -> bytes:
+        return pack_cursor({self._store.shard: seq})

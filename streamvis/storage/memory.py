@@ -1,0 +1,184 @@
+"""MemoryStore: the whole store in dictionaries. What it says is what the other engines must say."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Lock
+
+from streamvis.codec import EncodedBlock
+from streamvis.errors import NotFoundError
+from streamvis.records import Ack, Batch, Config, Declaration, Topic, pack_cursor
+from streamvis.storage.base import Catalog, Commit, Page, Store, Submission
+from streamvis.storage.rules import GONE, REJECTED, STILL_REJECTED, merge, missing, rejection
+from streamvis.wire import dump_config, load_config
+
+
+@dataclass(slots=True)
+class _Changes:
+    topics: list[Topic] = field(default_factory=list)
+    configs: list[Config] = field(default_factory=list)
+    blocks: list[EncodedBlock] = field(default_factory=list)
+
+
+class MemoryStore(Store):
+    """Keeps everything until it is closed, and nothing after; for tests and for trying things out."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._seq = 0
+        self._numbers: dict[str, int] = {}
+        self._live: dict[tuple[str, str], Topic] = {}
+        # Each with the number of its latest change, in the order of those numbers.
+        self._topics: dict[int, tuple[int, Topic]] = {}
+        self._configs: dict[str, tuple[int, Config]] = {}
+        self._blocks: dict[int, list[tuple[int, EncodedBlock]]] = {}
+
+    def append(self, submissions: Sequence[Submission]) -> tuple[list[Ack], Commit]:
+        """See Store."""
+        with self._lock:
+            changes = _Changes()
+            acks = [self._submit(submission, changes) for submission in submissions]
+            cursor = pack_cursor({self.shard: self._seq})
+            return [replace(ack, cursor=cursor) if ack.stored else ack for ack in acks], self._commit(changes)
+
+    def _submit(self, submission: Submission, changes: _Changes) -> Ack:
+        batch, bindings = submission.batch, submission.bindings
+        expected = self._numbers.get(batch.writer, 0) + 1
+        if batch.number > expected:
+            return Ack(batch.number, expected=expected)
+        fresh = batch.number == expected
+        if fresh:
+            if gone := self._gone(batch, bindings):
+                return Ack(batch.number, gone=gone)
+            self._numbers[batch.writer] = batch.number
+            for declaration in batch.declarations:
+                self._declare(declaration, changes)
+            for config in batch.configs:
+                self._configure(config, changes)
+        rejected = self._bind(batch, bindings)
+        if fresh:
+            for block in batch.blocks:
+                if block.topic not in rejected:
+                    self._add(replace(block, topic=bindings[block.topic]), changes)
+        return Ack(batch.number, rejected=rejected)
+
+    def _gone(self, batch: Batch, bindings: Mapping[int, int]) -> tuple[int, ...]:
+        declared = {declaration.handle for declaration in batch.declarations}
+        replaced = {(declaration.scope, declaration.name) for declaration in batch.declarations if declaration.replace}
+        standing = {topic.id for name, topic in self._live.items() if name not in replaced} | {REJECTED}
+        handles = dict.fromkeys(block.topic for block in batch.blocks)
+        return tuple(h for h in handles if h not in declared and bindings.get(h, GONE) not in standing)
+
+    def _declare(self, declaration: Declaration, changes: _Changes) -> None:
+        scope, name = declaration.scope, declaration.name
+        live = self._live.get((scope, name))
+        if live and declaration.replace:
+            self._tombstone(live, changes)
+        if not live or declaration.replace:
+            topic = Topic(self._tick(), scope, name, declaration.columns)
+            self._live[scope, name] = topic
+            self._topics[topic.id] = topic.id, topic
+            changes.topics.append(topic)
+
+    def _bind(self, batch: Batch, bindings: MutableMapping[int, int]) -> dict[int, str]:
+        rejected = {}
+        for declaration in batch.declarations:
+            live = self._live.get((declaration.scope, declaration.name))
+            if live and live.columns != declaration.columns:
+                bindings[declaration.handle] = REJECTED
+                rejected[declaration.handle] = rejection(declaration, live)
+            else:
+                bindings[declaration.handle] = live.id if live else GONE
+        for block in batch.blocks:
+            if bindings.get(block.topic) == REJECTED:
+                rejected.setdefault(block.topic, STILL_REJECTED)
+        return rejected
+
+    def _add(self, block: EncodedBlock, changes: _Changes) -> None:
+        self._blocks.setdefault(block.topic, []).append((self._tick(), block))
+        changes.blocks.append(block)
+
+    def set_config(self, config: Config) -> Commit:
+        """See Store."""
+        with self._lock:
+            changes = _Changes()
+            self._configure(config, changes)
+            return self._commit(changes)
+
+    def _configure(self, patch: Config, changes: _Changes) -> None:
+        _, config = self._configs.get(patch.scope, (0, Config(patch.scope, {})))
+        # Through JSON, so that neither the caller's later changes nor tuples and number keys are kept.
+        self._replace_config(Config(patch.scope, merge(config.values, load_config(dump_config(patch.values)))), changes)
+
+    def _replace_config(self, config: Config, changes: _Changes) -> None:
+        self._configs.pop(config.scope, None)
+        self._configs[config.scope] = self._tick(), config
+        changes.configs.append(config)
+
+    def delete(self, scope: str, names: Sequence[str] = ()) -> Commit:
+        """See Store."""
+        with self._lock:
+            changes = _Changes()
+            live = sorted((topic for topic in self._live.values() if topic.scope == scope), key=lambda topic: topic.id)
+            doomed = [topic for topic in live if not names or topic.name in names]
+            _, config = self._configs.get(scope, (0, Config(scope, {})))
+            forget = not names and bool(config.values)
+            if not doomed and not forget:
+                raise NotFoundError(missing(scope, tuple(names)))
+            for topic in doomed:
+                self._tombstone(topic, changes)
+            if forget:
+                self._replace_config(Config(scope, {}), changes)
+            return self._commit(changes)
+
+    def _tombstone(self, topic: Topic, changes: _Changes) -> None:
+        del self._live[topic.scope, topic.name]
+        del self._topics[topic.id]
+        tombstone = replace(topic, deleted=True)
+        self._topics[topic.id] = self._tick(), tombstone
+        changes.topics.append(tombstone)
+
+    def _tick(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def _commit(self, changes: _Changes) -> Commit:
+        return Commit(self._seq, tuple(changes.topics), tuple(changes.configs), tuple(changes.blocks))
+
+    def close(self) -> None:
+        """Does nothing: the memory goes with the object."""
+
+    def seq(self) -> int:
+        """See Store."""
+        return self._seq
+
+    def catalog(self, after: int = 0) -> Catalog:
+        """See Store."""
+        with self._lock:
+            topics = tuple(t for number, t in self._topics.values() if number > after and (after or not t.deleted))
+            configs = tuple(c for number, c in self._configs.values() if number > after and (after or c.values))
+            return Catalog(self._seq, topics, configs)
+
+    def page(self, topic: int, after: int, upto: int, max_bytes: int) -> Page:
+        """See Store."""
+        with self._lock:
+            stored = self._blocks.get(topic, [])
+            first, stop = (bisect_right(stored, number, key=lambda entry: entry[0]) for number in (after, upto))
+            size, last = 0, first
+            while last < stop and (last == first or size + stored[last][1].size <= max_bytes):
+                size += stored[last][1].size
+                last += 1
+            blocks = tuple(block for _, block in stored[first:last])
+            return Page(blocks, stored[last - 1][0] if blocks else after, last >= stop)
+
+    def lengths(self, topic: int) -> Mapping[int, int]:
+        """See Store."""
+        with self._lock:
+            points: Counter[int] = Counter()
+            for _, block in self._blocks.get(topic, []):
+                for index in range(block.index, block.index + block.k):
+                    points[index] += block.n
+            return dict(sorted(points.items()))

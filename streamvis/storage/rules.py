@@ -1,0 +1,40 @@
+"""What every engine decides alike: how configs merge, what a handle is bound to, why a declaration is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streamvis.records import Declaration, Topic
+
+REJECTED = 0
+"""What a handle is bound to after its declaration was rejected. Topic ids are above 0."""
+
+GONE = -1
+"""What a handle is bound to when its topic was deleted before a repeated batch declared it again."""
+
+STILL_REJECTED = "its declaration on this stream was rejected; declare it again with the topic's columns"
+
+
+def merge(values: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A new mapping: keys of `patch` win, mappings on both sides merge deeply."""
+    merged = dict(values)
+    for key, value in patch.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def rejection(declaration: Declaration, topic: Topic) -> str:
+    """Why a declaration does not fit the live topic of its name."""
+    stored, declared = ", ".join(topic.columns), ", ".join(declaration.columns)
+    return (
+        f"{topic.name!r} in scope {topic.scope!r} has the columns {stored}; this writer declares {declared}: "
+        "use another name, or replace what is stored"
+    )
+
+
+def missing(scope: str, names: tuple[str, ...]) -> str:
+    """What to say when there is nothing to delete."""
+    found = f"scope {scope!r} holds none of {', '.join(map(repr, names))}" if names else f"there is no scope {scope!r}"
+    return f"{found}; nothing was deleted"

@@ -1,0 +1,367 @@
+"""What the SQL engines share: the tables, the plan of a commit, and every statement but the dialect's own.
+
+An engine supplies transactions, snapshots and the types of its schema. All numbers come from the one row of `clock`,
+read under its lock when a transaction begins and written before it ends.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
+
+from streamvis.codec import EncodedBlock
+from streamvis.errors import NotFoundError
+from streamvis.records import Ack, Batch, Config, Declaration, Topic, pack_cursor
+from streamvis.storage.base import Catalog, Commit, Page, Store, Submission
+from streamvis.storage.rules import GONE, REJECTED, STILL_REJECTED, merge, missing, rejection
+from streamvis.wire import dump_config, load_config
+
+SCHEMA = """
+CREATE TABLE clock  (shard INTEGER PRIMARY KEY, seq BIGINT NOT NULL);
+CREATE TABLE scope  (shard INTEGER NOT NULL, name TEXT PRIMARY KEY, config TEXT NOT NULL, changed BIGINT NOT NULL);
+CREATE INDEX scope_changed ON scope (changed);
+CREATE TABLE topic  (shard INTEGER NOT NULL, id {key}, scope TEXT NOT NULL, name TEXT NOT NULL, columns TEXT NOT NULL,
+                     deleted BOOLEAN NOT NULL, changed BIGINT NOT NULL);
+CREATE UNIQUE INDEX topic_live ON topic (scope, name) WHERE NOT deleted;
+CREATE INDEX topic_changed ON topic (changed);
+CREATE TABLE block  (shard INTEGER NOT NULL, seq {key}, topic_id BIGINT NOT NULL, idx INTEGER NOT NULL,
+                     k INTEGER NOT NULL, n INTEGER NOT NULL, level SMALLINT NOT NULL DEFAULT 0, parts {blob},
+                     crc BIGINT NOT NULL, columns {blob} NOT NULL, payload {blob} NOT NULL);
+CREATE INDEX block_topic ON block ({topic_order});
+CREATE TABLE writer (shard INTEGER NOT NULL, id TEXT PRIMARY KEY, number BIGINT NOT NULL);
+INSERT INTO clock (shard, seq) VALUES (0, 0);
+"""
+
+_SET_CLOCK = "UPDATE clock SET seq = ? WHERE shard = ?"
+_NUMBERS = "SELECT id, number FROM writer WHERE id IN ({keys})"
+_LIVE = "SELECT id FROM topic WHERE NOT deleted AND id IN ({keys})"
+_TOPIC = "SELECT id, scope, name, columns, deleted FROM topic "
+_NAMED = (
+    "WITH wanted (a, b) AS (VALUES {keys}) SELECT id, scope, name, columns, deleted "
+    "FROM wanted JOIN topic ON scope = a AND name = b WHERE NOT deleted"
+)
+_CONFIGS = "SELECT name, config FROM scope WHERE name IN ({keys})"
+_PUT_NUMBER = (
+    "INSERT INTO writer (shard, id, number) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET number = excluded.number"
+)
+_PUT_TOPIC = (
+    "INSERT INTO topic (shard, id, scope, name, columns, deleted, changed) VALUES (?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (id) DO UPDATE SET deleted = excluded.deleted, changed = excluded.changed"
+)
+_PUT_CONFIG = (
+    "INSERT INTO scope (shard, name, config, changed) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET config = excluded.config, changed = excluded.changed"
+)
+_PUT_BLOCK = (
+    "INSERT INTO block (shard, seq, topic_id, idx, k, n, crc, columns, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_PAGE = (
+    "SELECT seq, idx, k, n, columns, payload, crc FROM block WHERE topic_id = ? AND seq > ? AND seq <= ? ORDER BY seq"
+)
+_LENGTHS = "SELECT idx, k, sum(n) FROM block WHERE topic_id = ? GROUP BY idx, k"
+
+_KEYS_PER_STATEMENT = 256
+_MAX_SEQ = 2**63 - 1
+
+
+class Rows(Protocol):
+    """What a statement answers; a cursor."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def close(self) -> None:
+        """Ends the statement, though rows may be left."""
+
+
+class Session(Protocol):
+    """What a transaction or a snapshot can do; sqlite3's connections can."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Rows:
+        """The rows of a statement with `?` for each parameter."""
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> object:
+        """Runs a statement for each row of parameters."""
+
+
+class Plan:
+    """What one transaction changes, decided in memory from the rows it may touch; pure."""
+
+    def __init__(self, seq: int, shard: int) -> None:
+        self.seq = seq
+        self.shard = shard
+        self.live: set[int] = set()
+        self.named: dict[tuple[str, str], Topic] = {}
+        self.numbers: dict[str, int] = {}
+        self.values: dict[str, dict[str, Any]] = {}
+        self.new_numbers: dict[str, int] = {}
+        self.topics: list[tuple[int, Topic]] = []
+        self.configs: list[tuple[int, Config]] = []
+        self.blocks: list[EncodedBlock] = []
+        self.rows: list[tuple[Any, ...]] = []
+        self._bound: dict[int, tuple[MutableMapping[int, int], dict[int, int]]] = {}
+
+    def submit(self, submission: Submission) -> Ack:
+        """Decides about one batch. Bindings change in `bind`, when the transaction has ended."""
+        batch = submission.batch
+        expected = self.numbers.get(batch.writer, 0) + 1
+        if batch.number > expected:
+            return Ack(batch.number, expected=expected)
+        bindings, new = self._bound.setdefault(id(submission.bindings), (submission.bindings, {}))
+        handles = dict.fromkeys(block.topic for block in batch.blocks)
+        bound = {handle: new.get(handle, bindings.get(handle, GONE)) for handle in handles}
+        fresh = batch.number == expected
+        if fresh:
+            if gone := self._gone(batch, bound):
+                return Ack(batch.number, gone=gone)
+            self.numbers[batch.writer] = self.new_numbers[batch.writer] = batch.number
+            for declaration in batch.declarations:
+                self._declare(declaration)
+            for config in batch.configs:
+                self.configure(config)
+        rejected = self._bind(batch, new)
+        bound.update((declaration.handle, new[declaration.handle]) for declaration in batch.declarations)
+        rejected |= {
+            handle: STILL_REJECTED for handle in handles if bound[handle] == REJECTED and handle not in rejected
+        }
+        if fresh:
+            self._add(batch.blocks, bound)
+        return Ack(batch.number, rejected=rejected)
+
+    def _gone(self, batch: Batch, bound: Mapping[int, int]) -> tuple[int, ...]:
+        declared = {declaration.handle for declaration in batch.declarations}
+        names = [(declaration.scope, declaration.name) for declaration in batch.declarations if declaration.replace]
+        replaced = {self.named[name].id for name in names if name in self.named}
+        return tuple(
+            handle
+            for handle, topic in bound.items()
+            if (topic not in self.live or topic in replaced) and topic != REJECTED and handle not in declared
+        )
+
+    def _declare(self, declaration: Declaration) -> None:
+        live = self.named.get((declaration.scope, declaration.name))
+        if live and declaration.replace:
+            self.tombstone(live)
+        if not live or declaration.replace:
+            self.seq += 1
+            topic = Topic(self.seq, declaration.scope, declaration.name, declaration.columns)
+            self.named[topic.scope, topic.name] = topic
+            self.live.add(topic.id)
+            self.topics.append((self.seq, topic))
+
+    def _bind(self, batch: Batch, new: dict[int, int]) -> dict[int, str]:
+        """Binds each handle to what is live now that all of the batch's declarations are made; reasons if rejected."""
+        rejected = {}
+        for declaration in batch.declarations:
+            live = self.named.get((declaration.scope, declaration.name))
+            if live and live.columns != declaration.columns:
+                new[declaration.handle] = REJECTED
+                rejected[declaration.handle] = rejection(declaration, live)
+            else:
+                new[declaration.handle] = live.id if live else GONE
+        return rejected
+
+    def _add(self, blocks: Sequence[EncodedBlock], bound: Mapping[int, int]) -> None:
+        # The innermost loop of the server: one block and one row each, made once.
+        seq, shard, moved, rows = self.seq, self.shard, self.blocks, self.rows
+        for block in blocks:
+            topic = bound[block.topic]
+            if topic == REJECTED:
+                continue
+            seq += 1
+            index, k, n, crc, columns, payload = block.index, block.k, block.n, block.crc, block.columns, block.payload
+            moved.append(EncodedBlock(topic, index, k, n, columns, payload, crc))
+            rows.append((shard, seq, topic, index, k, n, crc, columns, payload))
+        self.seq = seq
+
+    def tombstone(self, topic: Topic) -> None:
+        """Deletes a live topic."""
+        self.seq += 1
+        self.live.discard(topic.id)
+        self.named.pop((topic.scope, topic.name), None)
+        self.topics.append((self.seq, replace(topic, deleted=True)))
+
+    def configure(self, patch: Config) -> None:
+        """Merges a patch into the scope's config."""
+        self.replace_config(
+            patch.scope, merge(self.values.get(patch.scope, {}), load_config(dump_config(patch.values)))
+        )
+
+    def replace_config(self, scope: str, values: dict[str, Any]) -> None:
+        """Puts a whole config in the place of the scope's."""
+        self.seq += 1
+        self.values[scope] = values
+        self.configs.append((self.seq, Config(scope, values)))
+
+    def bind(self) -> None:
+        """Extends the bindings of the streams; for after the commit."""
+        for bindings, new in self._bound.values():
+            bindings.update(new)
+
+    def commit(self) -> Commit:
+        """What live readers are told."""
+        topics, configs = tuple(topic for _, topic in self.topics), tuple(config for _, config in self.configs)
+        return Commit(self.seq, topics, configs, tuple(self.blocks))
+
+
+class SqlStore(Store):
+    """The store over SQL. An engine gives transactions and snapshots, and overrides `lock_clock` if it must."""
+
+    lock_clock: ClassVar[str] = "SELECT seq FROM clock WHERE shard = ?"
+    """Reads the clock so that no other transaction moves it before this one ends."""
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[Session]:
+        """One transaction: committed durably at the end, rolled back when an exception passes."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Session]:
+        """One snapshot."""
+
+    def append(self, submissions: Sequence[Submission]) -> tuple[list[Ack], Commit]:
+        """See Store."""
+        with self._writing() as session:
+            plan = self._begin(session)
+            _load(session, plan, submissions)
+            acks = [plan.submit(submission) for submission in submissions]
+            self._store(session, plan)
+        plan.bind()
+        cursor = pack_cursor({self.shard: plan.seq})
+        return [replace(ack, cursor=cursor) if ack.stored else ack for ack in acks], plan.commit()
+
+    def set_config(self, config: Config) -> Commit:
+        """See Store."""
+        with self._writing() as session:
+            plan = self._begin(session)
+            plan.values = _configs(session, {config.scope})
+            plan.configure(config)
+            self._store(session, plan)
+        return plan.commit()
+
+    def delete(self, scope: str, names: Sequence[str] = ()) -> Commit:
+        """See Store."""
+        with self._writing() as session:
+            plan = self._begin(session)
+            live = [
+                _topic(row) for row in session.execute(_TOPIC + "WHERE NOT deleted AND scope = ? ORDER BY id", (scope,))
+            ]
+            doomed = [topic for topic in live if not names or topic.name in names]
+            forget = not names and bool(_configs(session, {scope}).get(scope))
+            if not doomed and not forget:
+                raise NotFoundError(missing(scope, tuple(names)))
+            for topic in doomed:
+                plan.tombstone(topic)
+            if forget:
+                plan.replace_config(scope, {})
+            self._store(session, plan)
+        return plan.commit()
+
+    def _begin(self, session: Session) -> Plan:
+        ((seq,),) = session.execute(self.lock_clock, (self.shard,))
+        return Plan(seq, self.shard)
+
+    def _store(self, session: Session, plan: Plan) -> None:
+        shard = self.shard
+        topics = ((shard, t.id, t.scope, t.name, json.dumps(t.columns), t.deleted, seq) for seq, t in plan.topics)
+        configs = ((shard, c.scope, dump_config(c.values).decode(), seq) for seq, c in plan.configs)
+        numbers = ((shard, writer, number) for writer, number in plan.new_numbers.items())
+        session.executemany(_PUT_TOPIC, topics)
+        session.executemany(_PUT_CONFIG, configs)
+        session.executemany(_PUT_BLOCK, plan.rows)
+        session.executemany(_PUT_NUMBER, numbers)
+        if plan.topics or plan.configs or plan.blocks:
+            session.execute(_SET_CLOCK, (plan.seq, shard))
+
+    def seq(self) -> int:
+        """See Store."""
+        with self._reading() as session:
+            return self._clock(session)
+
+    def _clock(self, session: Session) -> int:
+        ((seq,),) = session.execute("SELECT seq FROM clock WHERE shard = ?", (self.shard,))
+        return int(seq)
+
+    def catalog(self, after: int = 0) -> Catalog:
+        """See Store."""
+        alive = "" if after else "AND NOT deleted "
+        after = min(after, _MAX_SEQ)
+        with self._reading() as session:
+            seq = self._clock(session)
+            topics = list(session.execute(_TOPIC + f"WHERE changed > ? {alive}ORDER BY changed", (after,)))
+            configs = list(
+                session.execute("SELECT name, config FROM scope WHERE changed > ? ORDER BY changed", (after,))
+            )
+        wholes = [Config(scope, load_config(text.encode())) for scope, text in configs]
+        return Catalog(seq, tuple(map(_topic, topics)), tuple(whole for whole in wholes if after or whole.values))
+
+    def page(self, topic: int, after: int, upto: int, max_bytes: int) -> Page:
+        """See Store."""
+        blocks: list[EncodedBlock] = []
+        size, last = 0, after
+        bounds = topic, min(after, _MAX_SEQ), min(upto, _MAX_SEQ)
+        with self._reading() as session, closing(session.execute(_PAGE, bounds)) as rows:
+            for seq, *fields in rows:
+                block = EncodedBlock(topic, *fields)
+                size += block.size
+                if blocks and size > max_bytes:
+                    return Page(tuple(blocks), last, done=False)
+                blocks.append(block)
+                last = seq
+        return Page(tuple(blocks), last, done=True)
+
+    def lengths(self, topic: int) -> Mapping[int, int]:
+        """See Store."""
+        points: defaultdict[int, int] = defaultdict(int)
+        with self._reading() as session:
+            for first, k, n in session.execute(_LENGTHS, (topic,)):
+                for index in range(first, first + k):
+                    points[index] += n
+        return dict(sorted(points.items()))
+
+
+def _load(session: Session, plan: Plan, submissions: Sequence[Submission]) -> None:
+    """Everything that the group's batches need to know, one statement per table."""
+    batches = [submission.batch for submission in submissions]
+    bound = {
+        submission.bindings.get(block.topic, GONE) for submission in submissions for block in submission.batch.blocks
+    }
+    names = {(declaration.scope, declaration.name) for batch in batches for declaration in batch.declarations}
+    topics = [_topic(row) for row in _select(session, _NAMED, names)]
+    plan.named = {(topic.scope, topic.name): topic for topic in topics}
+    plan.live = {topic.id for topic in topics}.union(id_ for (id_,) in _select(session, _LIVE, _singles(bound)))
+    plan.numbers = dict(_select(session, _NUMBERS, _singles({batch.writer for batch in batches})))
+    plan.values = _configs(session, {config.scope for batch in batches for config in batch.configs})
+
+
+def _configs(session: Session, scopes: Collection[str]) -> dict[str, dict[str, Any]]:
+    return {scope: load_config(text.encode()) for scope, text in _select(session, _CONFIGS, _singles(scopes))}
+
+
+def _singles(keys: Iterable[Any]) -> list[tuple[Any]]:
+    return [(key,) for key in keys]
+
+
+def _select(session: Session, statement: str, keys: Collection[tuple[Any, ...]]) -> Iterator[Any]:
+    """The rows of those keys. The last key is repeated to make few distinct statements, which stay prepared."""
+    remaining = list(keys)
+    while remaining:
+        chunk = remaining[-_KEYS_PER_STATEMENT:]
+        del remaining[-_KEYS_PER_STATEMENT:]
+        chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
+        marks = ", ".join([f"({', '.join('?' * len(chunk[0]))})"] * len(chunk))
+        yield from session.execute(statement.format(keys=marks), [value for key in chunk for value in key])
+
+
+def _topic(row: tuple[int, str, str, str, int]) -> Topic:
+    id_, scope, name, columns, deleted = row
+    return Topic(id_, scope, name, _columns(columns), bool(deleted))
+
+
+@lru_cache(maxsize=1024)
+def _columns(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))

@@ -1,0 +1,216 @@
+"""SqliteStore: one file in WAL mode, locked for one server, durable at every commit.
+
+One connection writes, a few read, one copies the WAL back. The writer never does that between commits
+(`wal_autocheckpoint=0`), except when the WAL has grown past its limit: PASSIVE checkpoints beside continuous writing
+copy pages but never let the WAL start over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+
+from streamvis.errors import StoreError, StoreFormatError, StoreFullError, StoreLockedError
+from streamvis.storage.sql import SCHEMA, Session, SqlStore
+
+APPLICATION_ID = 0x53545256  # "STRV"
+FORMAT = 1
+"""The version of the tables, SQLite's user_version."""
+
+WAL_LIMIT = 64 << 20
+"""Bytes of the WAL file above which the committing thread copies it back and starts it over."""
+
+_PAGE_SIZE = 4096
+_WRITER_CACHE_KIB = 65536
+_BUSY_SECONDS = 10.0
+_RESTART_MILLISECONDS = 100
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
+
+
+class SqliteStore(SqlStore):
+    """The data of `<prefix>.sqlite`. Raises StoreLockedError, StoreFormatError or StoreError if it cannot be used."""
+
+    def __init__(self, prefix: str | os.PathLike[str]) -> None:
+        self.path = Path(f"{os.fspath(prefix)}.sqlite")
+        self._wal = Path(f"{self.path}-wal")
+        self._wal_full_at = WAL_LIMIT
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._closed = False
+        self._checkpointing = Lock()
+        with ExitStack() as resources:
+            resources.enter_context(_locked(Path(f"{os.fspath(prefix)}.lock")))
+            with _translated(self.path):
+                _check_format(self.path)
+                self._writer = self._connect(resources)
+                _create(self._writer)
+                _enter_wal(self._writer, self.path)
+                self._writer.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KIB}")
+                self._checkpointer = self._connect(resources)
+            self._resources = resources.pop_all()
+
+    def _connect(self, resources: ExitStack | None = None) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        if resources:
+            resources.callback(connection.close)
+        for pragma in ("synchronous=FULL", "fullfsync=1", "wal_autocheckpoint=0"):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with _translated(self.path):
+            self._check_open()
+            self._bound_wal()
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            finally:
+                # A failed statement may have rolled back by itself.
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+
+    def _bound_wal(self) -> None:
+        """Starts the WAL over when it has grown past its limit.
+
+        The file keeps its length, as writing over it is twice as fast as extending it; that it grows again tells that
+        it is full again. It is cut only after a reader kept it from starting over for long.
+        """
+        size = _size(self._wal)
+        if size <= self._wal_full_at:
+            return
+        mode = "RESTART" if size < 2 * WAL_LIMIT else "TRUNCATE"
+        with self._checkpointing:
+            self._writer.execute(f"PRAGMA busy_timeout={_RESTART_MILLISECONDS}")
+            ((busy, _, _),) = self._writer.execute(f"PRAGMA wal_checkpoint({mode})")
+            self._writer.execute(f"PRAGMA busy_timeout={round(_BUSY_SECONDS * 1000)}")
+        # A reader was in the way: again a little later, not at every commit.
+        self._wal_full_at = size + WAL_LIMIT // 4 if busy else max(WAL_LIMIT, _size(self._wal))
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with _translated(self.path):
+            self._check_open()
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._connect()
+                connection.execute("PRAGMA query_only=1")
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                self._idle.append(connection)
+                if self._closed:
+                    self._close_idle()
+
+    def checkpoint(self) -> None:
+        """Copies what is committed from the WAL into the file, beside reading and writing; for a thread of its own."""
+        with self._checkpointing:
+            # On a full disk the next append says so; the WAL keeps what was to be copied.
+            if not self._closed:
+                with suppress(StoreFullError), _translated(self.path):
+                    self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+
+    def close(self) -> None:
+        """See Store."""
+        with self._checkpointing:
+            self._closed = True
+            self._close_idle()
+            self._resources.close()
+
+    def _close_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"{self.path} was closed; open the store again")
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code in _FULL:
+            raise StoreFullError(
+                f"no space left to write {path}: nothing was stored; free some and write again"
+            ) from error
+        if code == sqlite3.SQLITE_NOTADB:
+            raise StoreFormatError(f"{path} is not a data file of streamvis; choose another prefix") from error
+        raise StoreError(f"{path} cannot be used: {error}") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be used: {error.strerror}") from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds the lock file. It is never removed: a file that another server opened just before would lock nothing."""
+    with _translated(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreLockedError(
+                    f"{path} is locked: another server uses this data; stop it or choose another prefix"
+                ) from None
+            yield
+
+
+def _check_format(path: Path) -> None:
+    """Raises StoreFormatError if there are data of others; reads without SQLite, which may write to what it opens."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        return
+    user_version, application_id = int.from_bytes(header[60:64]), int.from_bytes(header[68:72])
+    if header and (not header.startswith(_MAGIC) or application_id != APPLICATION_ID):
+        raise StoreFormatError(f"{path} is not a data file of streamvis; choose another prefix")
+    if header and user_version != FORMAT:
+        raise StoreFormatError(f"{path} has format {user_version}; this version of streamvis reads format {FORMAT}")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """Makes the tables if there are none.
+
+    In one transaction, and before WAL mode, so that the main file says from the start whose it is.
+    """
+    ((version,),) = connection.execute("PRAGMA user_version")
+    if version:
+        return
+    connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")
+    # An index ends with the rowid, which is seq: naming it would store it twice.
+    schema = SCHEMA.format(key="INTEGER PRIMARY KEY", blob="BLOB", topic_order="topic_id")
+    connection.executescript(
+        f"BEGIN IMMEDIATE; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; {schema} COMMIT;"
+    )
+
+
+def _enter_wal(connection: sqlite3.Connection, path: Path) -> None:
+    ((mode,),) = connection.execute("PRAGMA journal_mode=WAL")
+    if mode != "wal":
+        raise StoreError(f"{path}: its file system cannot do write-ahead logging; choose a local disk")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

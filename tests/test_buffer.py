@@ -1,0 +1,203 @@
+"""The buffer: everything written comes out once, in the order of its series, as few blocks."""
+
+from __future__ import annotations
+
+import enum
+import gc
+import threading
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamvis.buffer import SMALL_BYTES, Buffer
+from streamvis.columns import Block
+from streamvis.errors import ColumnsError, DtypeError, UsageError
+
+Series = dict[tuple[str, int], dict[str, list[Any]]]
+
+
+def series_of(buffer: Buffer, blocks: list[Block]) -> Series:
+    """Plain lists per (name, index) and column, in the order of the blocks."""
+    names = {handle: name for name, (handle, _) in buffer.topics.items()}
+    found: Series = defaultdict(lambda: defaultdict(list))
+    for block in blocks:
+        for index, columns in block.series():
+            for column, values in columns.items():
+                found[names[block.topic], index][column] += values.tolist()
+    return {key: dict(columns) for key, columns in found.items()}
+
+
+scalars = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.booleans(),
+    st.floats(allow_nan=False, width=32).map(np.float32),
+    st.integers(0, 255).map(np.uint8),
+)
+arrays = st.one_of(
+    scalars,
+    st.lists(st.floats(allow_nan=False), min_size=1, max_size=3).map(lambda values: np.array([values, values])),
+    st.integers(1, 2).map(lambda k: np.arange(k * (SMALL_BYTES // 8 + 1)).reshape(k, -1)),
+)
+writes = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 3), scalars, arrays), max_size=30)
+
+
+@given(writes, st.integers(1, 4))
+def test_every_write_comes_out_once_in_order(given_writes: list[Any], every: int) -> None:
+    """Whatever mix of scalars, dtypes, shapes and indexes is written, and however often it is drained."""
+    buffer, blocks, expected = Buffer(), list[Block](), defaultdict(lambda: defaultdict(list))
+    points = 0
+    for count, (name, index, x, y) in enumerate(given_writes):
+        buffer.add(name, index, {"x": x, "y": y})
+        grid = np.atleast_2d(np.asarray(y))
+        for row in range(grid.shape[0]):
+            expected[name, index + row]["y"] += grid[row].tolist()
+            expected[name, index + row]["x"] += [np.asarray(x).item()] * grid.shape[1]
+        points += grid.size
+        if count % every == 0:
+            drained = buffer.drain()
+            blocks += drained.blocks
+            points -= drained.points
+    last = buffer.drain()
+    assert series_of(buffer, blocks + last.blocks) == expected
+    assert last.points == points
+    assert buffer.waiting() == buffer.nbytes() == 0
+
+
+def test_scalars_of_one_name_become_one_block() -> None:
+    """A flush of a thousand losses is one block, and ten interleaved indexes are ten."""
+    buffer = Buffer()
+    for step in range(1000):
+        buffer.add("loss", 0, {"x": step, "y": step / 2})
+        for digit in range(10):
+            buffer.add("accuracy", digit, {"x": step, "y": 0.5})
+    drained = buffer.drain()
+    assert sorted(block.points for block in drained.blocks) == [1000] * 11
+    assert (drained.writes, drained.points) == (11_000, 11_000)
+
+
+def test_the_order_of_keywords_does_not_matter() -> None:
+    """The same columns in another order are the same topic, in one order of points."""
+    buffer = Buffer()
+    buffer.add("loss", 0, {"x": 1, "y": 0.5})
+    buffer.add("loss", 0, {"y": 1.5, "x": 2})
+    assert series_of(buffer, buffer.drain().blocks) == {("loss", 0): {"x": [1, 2], "y": [0.5, 1.5]}}
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (1, "i8"),
+        (2**40, "i8"),
+        (0.1, "f8"),
+        (True, "?"),
+        (np.float32(0.1), "f4"),
+        (np.float16(0.5), "f4"),
+        (np.float64(0.1), "f8"),
+        (np.int8(-3), "i4"),
+        (np.uint32(2**32 - 1), "i8"),
+        (np.uint64(5), "i8"),
+        (np.bool_(True), "?"),
+        (enum.IntEnum("Phase", "train")(1), "i8"),
+        ([1, 2], "i8"),
+        (np.array([1, 2], np.int16), "i4"),
+        (np.array(3, np.float16), "f4"),
+    ],
+)
+def test_values_keep_their_number_and_get_the_stored_dtype(value: Any, dtype: str) -> None:
+    """Python ints are int64, floats float64; numpy values widen to a stored dtype; nothing is narrowed."""
+    buffer = Buffer()
+    buffer.add("a", 0, {"x": value})
+    column = buffer.drain().blocks[0].columns["x"]
+    assert column.dtype == np.dtype(dtype)
+    assert column.ravel().tolist() == np.ravel(value).tolist()
+
+
+def test_what_is_stored_is_the_value_at_the_call() -> None:
+    """A caller that reuses its array, small or large, does not change what was written."""
+    buffer = Buffer()
+    small, large = np.zeros(3), np.zeros(10_000)
+    buffer.add("small", 0, {"x": small})
+    buffer.add("large", 0, {"x": large})
+    small[:] = large[:] = 1
+    assert all(not block.columns["x"].any() for block in buffer.drain().blocks)
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "message"),
+    [
+        ({"x": 1}, ColumnsError, r"columns of 'loss' are \['x', 'y'\] since its first write; this write has \['x'\]"),
+        ({"x": 1, "z": 1}, ColumnsError, r"this write has \['x', 'z'\]"),
+        ({}, ColumnsError, "has no columns"),
+        ({"x": np.zeros((1, 1, 1)), "y": 0}, ColumnsError, "rank 3"),
+        ({"x": np.zeros(3), "y": np.zeros(4)}, ColumnsError, "do not broadcast"),
+        ({"x": 2**63, "y": 0}, DtypeError, "9223372036854775808, which does not fit int64"),
+        ({"x": np.uint64(2**64 - 1), "y": 0}, DtypeError, "does not fit int64"),
+        ({"x": 1j, "y": 0}, DtypeError, "column 'x'.*complex"),
+        ({"x": np.complex64(1), "y": 0}, DtypeError, "complex64"),
+        ({"x": "a", "y": 0}, DtypeError, "column 'x'.*builtins.str"),
+        ({"x": None, "y": 0}, DtypeError, "NoneType"),
+        ({"x": np.array(["a"]), "y": 0}, DtypeError, "cannot be stored"),
+        ({"x": [[1], [1, 2]], "y": 0}, DtypeError, "column 'x'"),
+    ],
+)
+def test_a_wrong_write_raises_and_leaves_nothing(columns: dict[str, Any], error: type, message: str) -> None:
+    """The caller's mistake is named at the call, and nothing of the write is kept."""
+    buffer = Buffer()
+    buffer.add("loss", 0, {"x": 1, "y": 0.5})
+    with pytest.raises(error, match=message):
+        buffer.add("loss", 0, columns)
+    assert series_of(buffer, buffer.drain().blocks) == {("loss", 0): {"x": [1], "y": [0.5]}}
+
+
+@pytest.mark.parametrize(("name", "index"), [("", 0), (5, 0), ("a" * 5000, 0), ("a", -1), ("a", 2**31), ("a", "0")])
+def test_wrong_names_and_indexes_are_refused(name: Any, index: Any) -> None:
+    """A name is a short string, an index an int from 0."""
+    with pytest.raises(UsageError, match="expected"):
+        Buffer().add(name, index, {"x": 1})
+
+
+def test_an_empty_array_declares_the_topic_and_adds_nothing() -> None:
+    """No point is no block, but wrong columns are still wrong afterwards."""
+    buffer = Buffer()
+    buffer.add("a", 0, {"x": np.zeros(0)})
+    assert buffer.drain().blocks == []
+    with pytest.raises(ColumnsError):
+        buffer.add("a", 0, {"y": 1})
+
+
+def test_no_object_per_point_outlives_a_write() -> None:
+    """The garbage collector has no more to walk after 10,000 writes than before."""
+    buffer = Buffer()
+    buffer.add("loss", 0, {"x": 0, "y": 0.5})
+    gc.collect()
+    before = len(gc.get_objects())
+    for step in range(10_000):
+        buffer.add("loss", 0, {"x": step, "y": 0.5})
+    assert len(gc.get_objects()) - before < 100
+
+
+def test_threads_lose_nothing_while_another_drains() -> None:
+    """Each thread's points come out once and in its own order."""
+    buffer, blocks, running = Buffer(), list[Block](), threading.Event()
+
+    def write(thread: int) -> None:
+        running.wait()
+        for step in range(5_000):
+            buffer.add("a", 0, {"thread": thread, "step": step if step % 7 else float(step)})
+
+    threads = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    running.set()
+    while any(thread.is_alive() for thread in threads):
+        blocks += buffer.drain().blocks
+    blocks += buffer.drain().blocks
+    columns = series_of(buffer, blocks)["a", 0]
+    for thread in range(4):
+        mine = [step for step, owner in zip(columns["step"], columns["thread"], strict=True) if owner == thread]
+        assert mine == list(range(5_000))

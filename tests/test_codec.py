@@ -1,0 +1,98 @@
+"""Blocks ⇄ bytes: lossless for every bit pattern, small for steps and constants, and wary of damage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamvis.codec import MAX_BLOCK_POINTS, Codec, EncodedBlock, checksum, decode, encode, validate
+from streamvis.columns import Array, Block
+from streamvis.errors import MalformedError
+from tests.strategies import bits, blocks
+
+
+def _block(**columns: Array) -> Block:
+    return Block(7, 3, {name: np.atleast_2d(values) for name, values in sorted(columns.items())})
+
+
+@given(blocks())
+def test_decoding_gives_back_every_bit(block: Block) -> None:
+    """Any dtype, shape, NaN payload, infinity and -0.0 survives."""
+    back = decode(encode(block), tuple(block.columns))
+    assert (back.topic, back.index, back.shape) == (block.topic, block.index, block.shape)
+    assert {name: bits(values) for name, values in back.columns.items()} == {
+        name: bits(values) for name, values in block.columns.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "codec", "size"),
+    [
+        (np.arange(1000), Codec.RUN, 16),
+        (np.arange(1000, dtype=np.int32)[::-1], Codec.RUN, 8),
+        (np.arange(1000) * 0.5, Codec.RUN, 16),
+        (np.full(1000, 0.1), Codec.CONSTANT, 8),
+        (np.full(1000, np.nan), Codec.CONSTANT, 8),
+        (np.array([2**63 - 1, -(2**63), -(2**63) + 1]), Codec.RUN, 16),
+        (np.array([0.0, -0.0, 0.0]), Codec.RAW, 24),
+        (np.array([True, False, True]), Codec.RAW, 3),
+        (np.array([0.0, 0.1, 0.3]), Codec.RAW, 24),
+        (np.array([0.0, np.inf, np.inf]), Codec.RAW, 24),
+    ],
+)
+def test_the_cheapest_exact_codec_is_chosen(values: Array, codec: Codec, size: int) -> None:
+    """Steps and constants take a few bytes whatever their length; what no codec gives back exactly stays raw."""
+    encoded = encode(_block(x=values))
+    assert (encoded.columns[1], len(encoded.payload)) == (codec, size)
+    assert bits(decode(encoded, ("x",)).columns["x"]) == bits(np.atleast_2d(values))
+
+
+@given(st.data())
+def test_one_changed_byte_never_decodes(data: st.DataObject) -> None:
+    """The CRC covers indexes, shape, header and payload."""
+    encoded = encode(_block(x=np.arange(5.0) ** 2, y=np.arange(5)))
+    field = data.draw(st.sampled_from(["index", "n", "columns", "payload"]))
+    value = getattr(encoded, field)
+    if isinstance(value, int):
+        damaged = replace(encoded, **{field: value + 1})
+    else:
+        place = data.draw(st.integers(0, len(value) - 1))
+        flipped = bytes([value[place] ^ data.draw(st.integers(1, 255))])
+        damaged = replace(encoded, **{field: value[:place] + flipped + value[place + 1 :]})
+    with pytest.raises(MalformedError):
+        decode(damaged, ("x", "y"))
+
+
+def _forged(header: bytes, payload: bytes, *, k: int = 1, n: int = 2, index: int = 0) -> EncodedBlock:
+    return EncodedBlock(1, index, k, n, header, payload, checksum(index, k, n, header, payload))
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (_forged(b"\x09\x00\x02\x00\x10\x00\x00\x00", bytes(16)), "unknown dtype 9"),
+        (_forged(b"\x01\x09\x02\x00\x10\x00\x00\x00", bytes(16)), "unknown codec 9"),
+        (_forged(b"\x04\x02\x02\x00\x02\x00\x00\x00", bytes(2)), "unknown codec 2"),
+        (_forged(b"\x01\x00\x02\x00\x08\x00\x00\x00", bytes(8)), "has 8 bytes"),
+        (_forged(b"\x01\x00\x02\x00\x10\x00\x00\x00", bytes(17)), "payload has 17 bytes"),
+        (_forged(b"\x01\x00\x02", bytes(16)), "header has 3 bytes"),
+        (_forged(b"", b""), "header has 0 bytes"),
+        (_forged(b"\x01\x01\x00\x00\x08\x00\x00\x00", bytes(8), k=0), "indexes 0 to -1"),
+        (_forged(b"\x01\x01\x00\x00\x08\x00\x00\x00", bytes(8), index=2**31), "indexes"),
+        (_forged(b"\x01\x01\x00\x00\x08\x00\x00\x00", bytes(8), n=MAX_BLOCK_POINTS + 1), "at most"),
+    ],
+)
+def test_a_forged_block_is_refused_with_a_reason(block: EncodedBlock, message: str) -> None:
+    """Numbers that do not fit together are named, and nothing large is allocated for them."""
+    with pytest.raises(MalformedError, match=message):
+        validate(block)
+
+
+def test_a_block_of_other_columns_is_refused() -> None:
+    """A header with more or fewer columns than the topic has cannot be read."""
+    with pytest.raises(MalformedError, match="has 1 columns; the topic has 2"):
+        decode(encode(_block(x=np.zeros(3))), ("x", "y"))

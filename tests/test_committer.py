@@ -1,0 +1,152 @@
+"""The committing thread: order, grouping, durability before publication, failures that stay where they belong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from streamvis.errors import NotFoundError, StoreFullError, UnavailableError
+from streamvis.records import Ack, Batch, Config, Declaration
+from streamvis.server.committer import MAX_BATCHES, Committer
+from streamvis.storage import Commit, MemoryStore, Submission
+
+WAIT = 10.0
+
+
+class GatedStore(MemoryStore):
+    """A store whose transactions wait for a gate, and that remembers their sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.groups: list[int] = []
+        self.fail: Callable[[], None] = lambda: None
+
+    def append(self, submissions: Sequence[Submission]) -> tuple[list[Ack], Commit]:
+        self.entered.set()
+        assert self.gate.wait(WAIT)
+        self.groups.append(len(submissions))
+        self.fail()
+        return super().append(submissions)
+
+
+@pytest.fixture
+def store() -> GatedStore:
+    return GatedStore()
+
+
+@pytest.fixture
+def commits() -> list[Commit]:
+    return []
+
+
+@pytest.fixture
+def committer(store: GatedStore, commits: list[Commit]) -> Iterator[Committer]:
+    committer = Committer(store, commits.append)
+    yield committer
+    store.gate.set()
+    committer.close()
+
+
+def submission(number: int, name: str = "loss", writer: str = "w") -> Submission:
+    return Submission(Batch(writer, number, (Declaration(1, "run", name, ("x",)),)), {})
+
+
+def hold_first(committer: Committer, store: GatedStore) -> None:
+    committer.append(submission(1))
+    assert store.entered.wait(WAIT)
+
+
+def test_batches_that_wait_share_a_transaction(committer: Committer, store: GatedStore) -> None:
+    """What arrives while a transaction runs goes into the next one, in order, up to the limit."""
+    hold_first(committer, store)
+    waiting = [committer.append(submission(number)) for number in range(2, MAX_BATCHES + 12)]
+    store.gate.set()
+    assert [future.result(WAIT).number for future in waiting] == list(range(2, MAX_BATCHES + 12))
+    assert store.groups == [1, MAX_BATCHES, 10]
+
+
+def test_deletes_and_configs_keep_their_place(committer: Committer, store: GatedStore, commits: list[Commit]) -> None:
+    """A delete between two batches sees the first and not the second."""
+    hold_first(committer, store)
+    committer.append(submission(2, "before"))
+    deleted = committer.delete("run")
+    last = committer.append(submission(3, "after"))
+    config = committer.set_config(Config("run", {"lr": 1}))
+    store.gate.set()
+    assert {topic.name for topic in deleted.result(WAIT).topics} == {"loss", "before"}
+    assert last.result(WAIT).stored
+    assert config.result(WAIT).configs == (Config("run", {"lr": 1}),)
+    assert [topic.name for topic in store.catalog().topics] == ["after"]
+    assert [commit.seq for commit in commits] == sorted(commit.seq for commit in commits)
+
+
+def test_a_failed_transaction_fails_its_batches_only(
+    committer: Committer, store: GatedStore, commits: list[Commit]
+) -> None:
+    """A full disk reaches those who submitted; the thread lives on, and nothing is published for it."""
+    store.gate.set()
+
+    def full() -> None:
+        raise StoreFullError("the disk is full")
+
+    store.fail = full
+    with pytest.raises(StoreFullError, match="disk is full"):
+        committer.append(submission(1)).result(WAIT)
+    with pytest.raises(NotFoundError):
+        committer.delete("nowhere").result(WAIT)
+    assert commits == []
+    store.fail = lambda: None
+    assert committer.append(submission(1)).result(WAIT).stored
+
+
+def test_a_commit_is_published_before_its_acks(store: GatedStore) -> None:
+    """Whoever has an ack can rely on the commit being on its way to readers."""
+    published: list[int] = []
+    committer = Committer(store, lambda commit: published.append(commit.seq))
+    store.gate.set()
+    committer.append(submission(1)).result(WAIT)
+    assert published == [1]
+    committer.close()
+
+
+def test_cancelling_a_wait_does_not_undo_a_commit(committer: Committer, store: GatedStore) -> None:
+    """A stream that ends while its batch waits must not break the transaction of the others."""
+    hold_first(committer, store)
+    mine, other = committer.append(submission(2)), committer.append(submission(1, writer="other"))
+    assert not mine.cancel()
+    store.gate.set()
+    assert other.result(WAIT).stored
+    assert mine.result(WAIT).stored
+
+
+def test_close_stores_what_was_submitted_and_refuses_the_rest(store: GatedStore) -> None:
+    """Nothing submitted before the end is left out, and nothing enters behind it."""
+    committer = Committer(store, lambda _: None)
+    futures = [committer.append(submission(number)) for number in range(1, 40)]
+    store.gate.set()
+    committer.close()
+    assert all(future.done() and future.result().stored for future in futures)
+    with pytest.raises(UnavailableError, match="stopping"):
+        committer.append(submission(40))
+    committer.close()
+
+
+def test_checkpoints_run_beside_commits() -> None:
+    """Housekeeping is called again and again, by a thread that commits nothing."""
+    called = threading.Semaphore(0)
+    threads = set()
+
+    class Store(MemoryStore):
+        def checkpoint(self) -> None:
+            threads.add(threading.current_thread().name)
+            called.release()
+
+    committer = Committer(Store(), lambda _: None)
+    for _ in range(2):
+        assert called.acquire(timeout=WAIT)
+    committer.close()
+    assert threads == {"streamvis-checkpoint"}

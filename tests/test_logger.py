@@ -1,0 +1,547 @@
+"""DataLogger against a real server: value semantics, exactly once, outages, limits and process life."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamvis import plugins
+from streamvis.client import Client
+from streamvis.errors import (
+    BufferFullError,
+    ColumnsError,
+    DtypeError,
+    FlushTimeoutError,
+    RejectedError,
+    StateError,
+    UnavailableError,
+    UsageError,
+)
+from streamvis.hookspecs import hookimpl
+from streamvis.logger import AsyncDataLogger, DataLogger
+from streamvis.sender import push
+from streamvis.server.run import ServerThread, serving
+
+Wait = Callable[..., None]
+
+
+@pytest.fixture(name="server")
+def _server() -> Iterator[ServerThread]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(name="make")
+def _make(tmp_path: Path) -> Callable[..., DataLogger]:
+    """A logger whose spool is the test's own."""
+
+    def make(uri: str, scope: str = "run", **options: Any) -> DataLogger:
+        return DataLogger(scope, uri, **{"spool_dir": tmp_path / "spool", "flush_every": 0.05, **options})
+
+    return make
+
+
+def stored(uri: str, name: str = "loss", scope: str = "run", index: int = 0) -> dict[str, list[Any]]:
+    """The columns of one series as lists; empty when it does not exist."""
+    with Client(uri) as client:
+        series = client.fetch(scope, name).get((scope, name, index), {})
+        return {column: values.tolist() for column, values in series.items()}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# ---- values
+
+
+def test_what_is_written_arrives_exactly(server: ServerThread, make: Callable[..., DataLogger]) -> None:
+    """Large ints, Unix times and float32 come back bit for bit."""
+    with make(server.uri) as logger:
+        logger.write("loss", x=2**40, y=1763827200.123456, z=np.float32(0.1))
+        logger.write("loss", x=-(2**63), y=-0.0, z=np.float32(math.inf))
+        logger.flush(10)
+        found = stored(server.uri)
+    assert found == {"x": [2**40, -(2**63)], "y": [1763827200.123456, -0.0], "z": [float(np.float32(0.1)), math.inf]}
+    assert math.copysign(1, found["y"][1]) == -1
+
+
+def test_shapes_broadcast_to_index_and_point(server: ServerThread, make: Callable[..., DataLogger]) -> None:
+    """Rank 2 fills one series per index from start_index on; rank 0 and 1 spread over it."""
+    with make(server.uri) as logger:
+        logger.write("a", start_index=3, x=np.arange(4), y=np.arange(8.0).reshape(2, 4), t=7)
+        logger.flush(10)
+    assert stored(server.uri, "a", index=3) == {"t": [7] * 4, "x": [0, 1, 2, 3], "y": [0, 1, 2, 3]}
+    assert stored(server.uri, "a", index=4) == {"t": [7] * 4, "x": [0, 1, 2, 3], "y": [4, 5, 6, 7]}
+
+
+def test_a_reused_buffer_does_not_change_what_was_written(
+    server: ServerThread, make: Callable[..., DataLogger]
+) -> None:
+    """The value at the moment of the call is what is stored."""
+    cloud = np.zeros(5_000)
+    with make(server.uri) as logger:
+        for step in range(20):
+            cloud[:] = step
+            logger.write("cloud", x=cloud, t=step)
+        logger.flush(10)
+    found = stored(server.uri, "cloud")
+    assert found["x"] == found["t"] == np.repeat(np.arange(20), 5_000).tolist()
+
+
+def test_a_large_array_travels_in_pieces(server: ServerThread, make: Callable[..., DataLogger]) -> None:
+    """An array of 40 MB is split into messages that the server accepts."""
+    values = np.random.default_rng(0).standard_normal((5, 1_000_000))
+    with make(server.uri) as logger:
+        logger.write("a", y=values)
+        logger.flush(60)
+    with Client(server.uri) as client:
+        series = client.fetch("run", "a")
+    assert all(np.array_equal(series["run", "a", row]["y"], values[row]) for row in range(5))
+
+
+def test_ints_and_floats_of_one_column_keep_their_order(server: ServerThread, make: Callable[..., DataLogger]) -> None:
+    """A column may change its dtype from write to write."""
+    with make(server.uri) as logger:
+        for step in range(10):
+            logger.write("loss", x=step, y=step if step % 3 else step / 2)
+        logger.flush(10)
+    assert stored(server.uri)["y"] == [0, 1, 2, 1.5, 4, 5, 3, 7, 8, 4.5]
+
+
+def test_config_merges_and_keeps_types(server: ServerThread, make: Callable[..., DataLogger]) -> None:
+    """1 stays int, 1.0 float, NaN and infinities stay; later keys win; what JSON does not know is its repr."""
+    with make(server.uri) as logger:
+        values: dict[str, Any] = {"lr": 1.0, "depth": 1, "data": {"name": "digits", "size": np.int64(3)}}
+        logger.write_config(values)
+        values["lr"] = 5.0
+        logger.write_config({"data": {"size": 4}, "top": math.inf, "flag": True, "none": None})
+        with pytest.raises(UsageError, match="is no string"):
+            logger.write_config({1: 2})  # type: ignore[dict-item]  # the mistake that is tested
+        logger.flush(10)
+    with Client(server.uri) as client:
+        config = client.config("run")
+    assert config == {
+        "lr": 1.0,
+        "depth": 1,
+        "data": {"name": "digits", "size": 4},
+        "top": math.inf,
+        "flag": True,
+        "none": None,
+    }
+    assert [type(config[key]) for key in ("lr", "depth", "flag")] == [float, int, bool]
+
+
+def test_delete_existing_replaces_once_per_name(server: ServerThread, make: Callable[..., DataLogger]) -> None:
+    """The first write to a name replaces what the scope holds under it, and other names stay."""
+    with make(server.uri) as logger:
+        logger.write("loss", x=1, y=1.0)
+        logger.write("kept", x=1)
+    with make(server.uri, delete_existing=True) as logger:
+        for step in (2, 3):
+            logger.write("loss", x=step, z=1.0)
+            logger.flush(10)
+    assert stored(server.uri) == {"x": [2, 3], "z": [1.0, 1.0]}
+    assert stored(server.uri, "kept") == {"x": [1]}
+
+
+# ---- the caller's mistakes
+
+
+@pytest.mark.parametrize(
+    ("columns", "error"),
+    [
+        ({"x": 1}, ColumnsError),
+        ({"x": np.zeros(3), "y": np.zeros(4)}, ColumnsError),
+        ({"x": 2**63, "y": 0.0}, DtypeError),
+        ({"x": "a", "y": 0.0}, DtypeError),
+    ],
+)
+def test_a_wrong_write_raises_at_the_call(
+    server: ServerThread, make: Callable[..., DataLogger], columns: dict[str, Any], error: type[Exception]
+) -> None:
+    """And nothing else is disturbed."""
+    with make(server.uri) as logger:
+        logger.write("loss", x=1, y=0.5)
+        with pytest.raises(error):
+            logger.write("loss", **columns)
+        logger.write("loss", x=2, y=0.5)
+        logger.flush(10)
+    assert stored(server.uri)["x"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scope": ""}, "scope is ''"),
+        ({"grpc_uri": "nowhere"}, "'nowhere' is not the address"),
+        ({"on_full": "drop"}, "on_full is 'drop'; expected one of spool, block, raise"),
+        ({"flush_every": 0}, "flush_every is 0"),
+        ({"tensor_type": "cupy"}, "tensor_type is 'cupy'"),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(arguments: dict[str, Any], message: str) -> None:
+    """Each with what was found and what is expected."""
+    with pytest.raises(UsageError, match=message):
+        DataLogger(**{"scope": "run", **arguments})
+
+
+def test_a_logger_runs_once(server: ServerThread, make: Callable[..., DataLogger]) -> None:
+    """Writes before start and after stop raise; a second stop does nothing."""
+    logger = make(server.uri)
+    with pytest.raises(StateError, match="has not been started"):
+        logger.write("loss", x=1)
+    logger.start()
+    logger.write("loss", x=1)
+    with pytest.raises(StateError, match="starts once"):
+        logger.start()
+    logger.stop()
+    logger.stop()
+    for late in (lambda: logger.write("loss", x=2), logger.flush, lambda: logger.write_config({})):
+        with pytest.raises(StateError, match="has been stopped"):
+            late()
+    assert stored(server.uri)["x"] == [1]
+
+
+# ---- when it is sent
+
+
+def test_the_first_write_after_quiet_is_sent_at_once(
+    server: ServerThread, make: Callable[..., DataLogger], wait_until: Wait
+) -> None:
+    """Nobody waits a long interval for the first point, nor for the config."""
+    with make(server.uri, flush_every=3600) as logger:
+        logger.write("loss", x=1)
+        wait_until(lambda: stored(server.uri) == {"x": [1]})
+        logger.write("loss", x=2)
+        assert logger.stats()["waiting_writes"] == 1
+
+
+def test_a_growing_buffer_is_flushed_early(
+    server: ServerThread, make: Callable[..., DataLogger], wait_until: Wait
+) -> None:
+    """Memory does not grow with the interval."""
+    with make(server.uri, flush_every=3600) as logger:
+        for step in range(120_000):
+            logger.write("loss", x=step)
+        wait_until(lambda: logger.stats()["waiting_bytes"] < 1 << 20)
+        logger.stop()
+    assert stored(server.uri)["x"] == list(range(120_000))
+
+
+def test_threads_share_a_logger(server: ServerThread, make: Callable[..., DataLogger]) -> None:
+    """Each thread's points arrive once and in its order."""
+    with make(server.uri) as logger:
+        threads = [
+            threading.Thread(target=lambda t=t: [logger.write("a", start_index=t, x=step) for step in range(2_000)])
+            for t in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        logger.flush(10)
+    assert all(stored(server.uri, "a", index=t)["x"] == list(range(2_000)) for t in range(4))
+
+
+def test_stats_count_what_happened(server: ServerThread, make: Callable[..., DataLogger]) -> None:
+    """Writes and points, nothing outstanding after a flush."""
+    with make(server.uri) as logger:
+        logger.write("loss", x=np.arange(10))
+        logger.write("loss", x=1)
+        logger.flush(10)
+        stats = logger.stats()
+    assert (stats["writes"], stats["points"], stats["outstanding"], stats["dropped"]) == (2, 11, 0, {})
+
+
+# ---- outages
+
+
+def test_with_the_server_away_everything_arrives_later(tmp_path: Path, make: Callable[..., DataLogger]) -> None:
+    """From the first write to the last: the program runs to its end, and `push` delivers all of it, once."""
+    port = free_port()
+    with make(f"127.0.0.1:{port}") as logger:
+        logger.write_config({"lr": 0.1})
+        for step in range(100):
+            logger.write("loss", x=step, y=step / 2)
+            if step % 30 == 0:
+                logger.flush(10)
+    assert logger.stats()["outstanding"] > 1
+    with serving(port=port) as server:
+        assert push(tmp_path / "spool", server.uri) == logger.stats()["outstanding"]
+        assert push(tmp_path / "spool", server.uri) == 0
+        assert stored(server.uri) == {"x": list(range(100)), "y": [step / 2 for step in range(100)]}
+        with Client(server.uri) as client:
+            assert client.config("run") == {"lr": 0.1}
+
+
+def test_a_push_without_a_server_keeps_the_spool(tmp_path: Path, make: Callable[..., DataLogger]) -> None:
+    """It says that nobody answers, and the next push delivers."""
+    uri = f"127.0.0.1:{free_port()}"
+    with make(uri) as logger:
+        logger.write("loss", x=1)
+    with pytest.raises(UnavailableError, match=f"no streamvis server answers at {uri}"):
+        push(tmp_path / "spool", uri)
+    with serving() as server:
+        assert push(tmp_path / "spool", server.uri) == 1
+        assert stored(server.uri) == {"x": [1]}
+
+
+def test_a_server_that_comes_back_gets_the_rest(
+    tmp_path: Path, make: Callable[..., DataLogger], wait_until: Wait
+) -> None:
+    """Through two restarts, in order, once; the spool is empty afterwards."""
+    prefix, port = str(tmp_path / "data"), free_port()
+    with make(f"127.0.0.1:{port}") as logger:
+        for part in range(3):
+            for step in range(part * 100, part * 100 + 50):
+                logger.write("loss", x=step)
+            logger.flush(10)
+            with serving(prefix, port):
+                for step in range(part * 100 + 50, part * 100 + 100):
+                    logger.write("loss", x=step)
+                wait_until(lambda: logger.stats()["connected"])
+                logger.flush(10)
+                wait_until(lambda: logger.stats()["outstanding"] == 0)
+        assert logger.stats()["spool_bytes"] == 0
+    with serving(prefix) as server:
+        assert stored(server.uri)["x"] == list(range(300))
+    assert not list((tmp_path / "spool").glob("*/*.seg"))
+
+
+def test_a_topic_deleted_underneath_begins_anew(server: ServerThread, make: Callable[..., DataLogger]) -> None:
+    """The writer is told, declares it again, and later points are stored."""
+    with make(server.uri) as logger, Client(server.uri) as client:
+        logger.write("loss", x=1)
+        logger.flush(10)
+        client.delete("run")
+        logger.write("loss", x=2)
+        logger.write("other", x=3)
+        logger.flush(10)
+    assert stored(server.uri) == {"x": [2]}
+    assert stored(server.uri, "other") == {"x": [3]}
+
+
+def test_a_wiped_server_is_an_error_and_logging_goes_on(
+    make: Callable[..., DataLogger], caplog: pytest.LogCaptureFixture, wait_until: Wait
+) -> None:
+    """The lost range is stated once; what the old server had not acknowledged is not lost."""
+    port = free_port()
+    with make(f"127.0.0.1:{port}") as logger:
+        with serving(port=port):
+            logger.write("loss", x=1)
+            logger.flush(10)
+        logger.write("loss", x=2)
+        logger.flush(10)
+        with serving(port=port) as server:
+            logger.write("loss", x=3)
+            wait_until(lambda: stored(server.uri) == {"x": [2, 3]})
+    assert [record.message for record in caplog.records if "has lost batches 1 to 1 of run-" in record.message]
+
+
+def test_columns_that_another_process_disagrees_with_are_kept_aside(
+    tmp_path: Path, server: ServerThread, make: Callable[..., DataLogger]
+) -> None:
+    """The topic's points are kept under rejected and flush raises once; other topics are stored."""
+    with make(server.uri) as first, make(server.uri) as second:
+        first.write("loss", x=1, y=2)
+        first.flush(10)
+        second.write("loss", x=1)
+        second.write("other", x=1)
+        with pytest.raises(RejectedError, match="loss"):
+            second.flush(10)
+        second.flush(10)
+        assert list(second.stats()["rejected"]) == ["loss"]
+    assert stored(server.uri) == {"x": [1], "y": [2]}
+    assert stored(server.uri, "other") == {"x": [1]}
+    assert len(list((tmp_path / "spool" / "rejected").glob("*.seg"))) == 1
+
+
+def test_a_server_that_never_answers_does_not_hang_the_job(tmp_path: Path, make: Callable[..., DataLogger]) -> None:
+    """Stop takes no longer than its timeout, and the points are on disk."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        logger = make(f"127.0.0.1:{deaf.getsockname()[1]}", stop_timeout=0.3).start()
+        logger.write("loss", x=1)
+        with pytest.raises(FlushTimeoutError, match="longer than 0.1 s"):
+            logger.flush(0.1)
+        began = time.monotonic()
+        logger.stop()
+        assert time.monotonic() - began < 5
+    with serving() as server:
+        assert push(tmp_path / "spool", server.uri) == 1
+        assert stored(server.uri) == {"x": [1]}
+
+
+# ---- limits
+
+
+def _deaf() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def test_raise_at_the_limit(make: Callable[..., DataLogger]) -> None:
+    """With on_full="raise" the write that finds no room says so, and what was taken is not lost."""
+    with _deaf() as deaf:
+        uri = f"127.0.0.1:{deaf.getsockname()[1]}"
+        logger = make(uri, on_full="raise", max_host_bytes=1 << 20, stop_timeout=0.2).start()
+        with pytest.raises(BufferFullError, match="1048576 bytes waiting"):
+            for step in range(10_000):
+                logger.write("a", x=np.full(10_000, step))
+        logger.stop()
+        assert logger.stats()["spool_bytes"] >= 1 << 20
+
+
+def test_block_at_the_limit_waits_for_room(make: Callable[..., DataLogger], wait_until: Wait) -> None:
+    """With on_full="block" the writer goes on when the server has taken what waited."""
+    values = np.random.default_rng(0).standard_normal(10_000)
+    with serving() as server, make(server.uri, on_full="block", max_host_bytes=1 << 20) as logger:
+        for step in range(100):
+            logger.write("a", x=values, t=step)
+            assert logger.stats()["waiting_bytes"] < 8 << 20
+        logger.flush(30)
+        assert stored(server.uri, "a")["t"] == np.repeat(np.arange(100), 10_000).tolist()
+
+
+def test_a_full_spool_is_a_counted_loss(
+    make: Callable[..., DataLogger], caplog: pytest.LogCaptureFixture
+) -> None:
+    """By default the loss is counted per name and logged once; nothing raises."""
+    with make(f"127.0.0.1:{free_port()}", spool_max_bytes=2_000) as logger:
+        for _ in range(5):
+            logger.write("a", x=np.random.default_rng(0).standard_normal(100))
+            logger.flush(10)
+        stats = logger.stats()
+    assert stats["dropped"] == {"a": 300}
+    assert len([record for record in caplog.records if "are lost" in record.message]) == 1
+
+
+def test_a_full_spool_raises_when_strict(make: Callable[..., DataLogger]) -> None:
+    """Under strict the loss is an error of the next flush."""
+    with make(f"127.0.0.1:{free_port()}", spool_max_bytes=10, strict=True) as logger:
+        logger.write("a", x=np.zeros(1000))
+        logger.flush(10)  # in memory: the server may still answer
+        logger.write("a", x=np.random.default_rng(0).standard_normal(1000))
+        logger.write("a", x=1)
+
+
+# ---- process life
+
+
+def test_a_forked_child_does_nothing_and_says_so(
+    server: ServerThread, make: Callable[..., DataLogger], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It neither crashes, hangs nor sends; the parent goes on."""
+    with make(server.uri) as logger:
+        logger.write("loss", x=1)
+        pid = os.fork()
+        if pid == 0:
+            logger.write("loss", x=100)
+            logger.flush()
+            logger.stop()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        logger.write("loss", x=2)
+        logger.flush(10)
+    assert stored(server.uri)["x"] == [1, 2]
+    assert capfd.readouterr().err.count("does nothing in the forked child") == 1
+
+
+def test_an_exception_inside_with_loses_nothing(server: ServerThread, make: Callable[..., DataLogger]) -> None:
+    """The logger is stopped, the exception goes on."""
+    with pytest.raises(ZeroDivisionError), make(server.uri, flush_every=3600) as logger:
+        logger.write("loss", x=1)
+        logger.write("loss", x=2)
+        _ = 1 / 0
+    assert stored(server.uri)["x"] == [1, 2]
+
+
+# ---- sinks and asyncio
+
+
+class _Sink:
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.points: list[Any] = []
+        self.closed = False
+
+    def write(self, blocks: Any) -> None:
+        if self.fails:
+            raise ConnectionError("tracker away")
+        self.points += [(name, block.columns["x"].ravel().tolist()) for name, block in blocks]
+
+    def write_config(self, values: Any) -> None:
+        self.points.append(dict(values))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_sinks_get_the_same_blocks_and_a_failing_one_harms_nobody(
+    server: ServerThread,
+    make: Callable[..., DataLogger],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A mirror receives each flush; one that raises is logged once and counted."""
+    good, bad = _Sink(), _Sink(fails=True)
+
+    class Plugin:
+        @hookimpl
+        def streamvis_sinks(self) -> list[_Sink]:
+            return [bad, good]
+
+    loaded = plugins.Plugins()
+    loaded.register(Plugin(), "mirror")
+    monkeypatch.setattr(plugins, "default", lambda: loaded)
+    with make(server.uri) as logger:
+        logger.write_config({"lr": 1})
+        logger.write("loss", x=1)
+        logger.flush(10)
+        logger.write("loss", x=2)
+        logger.flush(10)
+        assert logger.stats()["errors"] == 2
+    assert sorted(map(str, good.points)) == ["('loss', [1])", "('loss', [2])", "{'lr': 1}"]
+    assert good.closed
+    assert stored(server.uri)["x"] == [1, 2]
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+
+
+def test_the_async_logger_is_the_same_logger(server: ServerThread, tmp_path: Path) -> None:
+    """Writes yield to the loop; flush and stop are awaited."""
+
+    async def main() -> int:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0)
+
+        ticker = asyncio.create_task(tick())
+        async with AsyncDataLogger("run", server.uri, spool_dir=tmp_path / "spool") as logger:
+            logger.write_config({"lr": 1})
+            for step in range(100):
+                await logger.write("loss", x=step)
+            logger.write_sync("loss", x=100)
+            await logger.yield_to_flush()
+            await logger.flush(10)
+            assert logger.stats()["outstanding"] == 0
+        ticker.cancel()
+        return ticks
+
+    assert asyncio.run(main()) >= 100
+    assert stored(server.uri)["x"] == list(range(101))

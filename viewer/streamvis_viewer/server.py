@@ -1,0 +1,213 @@
+"""The viewer process: Bokeh's server with our pages, our websocket, and the feed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bokeh.application import Application
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
+from streamvis import Client, StreamvisError, Subscription, Update
+from streamvis.errors import UsageError
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
+from tornado.web import StaticFileHandler
+
+from streamvis_viewer.feed import Feed
+from streamvis_viewer.landing import LandingHandler
+from streamvis_viewer.layout import Page, parse
+from streamvis_viewer.page import STATIC, NotFoundHandler, PageApplication, PlotHandler
+from streamvis_viewer.schema import Plot, Schema, infer, load
+from streamvis_viewer.series import SeriesStore
+from streamvis_viewer.socket import DataSocket, PlotSocket
+from streamvis_viewer.tabs import Tab, Views
+
+_GRPC_URI = re.compile(r"unix:.+|[^\s/]+:\d+")
+_WEB_URI = re.compile(r"(?:http://)?(\[[0-9a-fA-F:]+\]|[^:/\[\]\s]+):(\d{1,5})/?")
+_PING_SECONDS = 30
+_SESSION_MILLISECONDS = 60_000
+"""How long a page may take to load on a slow machine."""
+
+
+class Viewer:
+    """Everything that one viewer process holds. Made and used on the event loop's thread."""
+
+    def __init__(self, web_uri: str, grpc_uri: str, schema: Schema | None) -> None:
+        """Listens, and begins to follow the data server. Raises UsageError and StreamvisError."""
+        host, port = parse_web_uri(web_uri)
+        if not _GRPC_URI.fullmatch(grpc_uri):
+            raise UsageError(f"found the data server's address {grpc_uri!r}; expected HOST:PORT or unix:PATH")
+        self._schema = schema
+        self._loop = asyncio.get_running_loop()
+        self._store = SeriesStore()
+        self._feed = Feed(lambda: _subscription(grpc_uri), self)
+        self._views = Views(self._store, self._feed)
+        self._sockets = _bind(host, port)
+        self.port: int = self._sockets[0].getsockname()[1]
+        self.url = f"http://{host}:{self.port}"
+        application = self._application(grpc_uri, frozenset({f"{host}:{self.port}".lower()}))
+        self._http = HTTPServer(application)
+        self._server = BaseServer(IOLoop.current(), application, self._http)
+        self._http.add_sockets(self._sockets)
+        self._server.start()
+        self._feed.start()
+
+    async def close(self) -> None:
+        """Ends the feed, and closes all pages."""
+        await asyncio.to_thread(self._feed.close)  # whose thread may be waiting for this loop
+        self._server.stop(wait=False)
+        await self._http.close_all_connections()
+
+    def _on_loop(self, call: Callable[[], None]) -> None:
+        done: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                call()
+            finally:
+                done.set_result(None)
+
+        self._loop.call_soon_threadsafe(run)
+        done.result()
+
+    # ---- the feed's thread
+
+    def updated(self, updates: list[Update]) -> None:
+        """Waits until the page is taken in, so that a busy viewer slows the stream down instead of piling up."""
+        self._on_loop(lambda: self._views.apply(updates))
+
+    def connected(self) -> None:
+        """Pages show that points are live."""
+        self._on_loop(lambda: self._views.note_server("live"))
+
+    def away(self, reason: str) -> None:
+        """Pages show that the server is away."""
+        self._on_loop(lambda: self._views.note_server("away", reason))
+
+    # ---- pages
+
+    def _application(self, grpc_uri: str, origins: frozenset[str]) -> BokehTornado:
+        made = BokehTornado(
+            {"/plot": Application(PageApplication(self.read_query))},
+            extra_patterns=[
+                (r"/", LandingHandler),
+                (r"/data", DataSocket, {"open_tab": self._open_tab}),
+                (r"/assets/(.*)", StaticFileHandler, {"path": str(STATIC)}),
+            ],
+            secret_key=secrets.token_bytes(32),
+            sign_sessions=True,
+            use_index=False,
+            redirect_root=False,
+            unused_session_lifetime_milliseconds=_SESSION_MILLISECONDS,
+            websocket_ping_interval=_PING_SECONDS,
+            default_handler_class=NotFoundHandler,
+            allowed_origins=origins,
+            read_query=self.read_query,
+            schema=self.schema,
+            topics=self._store.topics,
+            server_state=lambda: self._views.server,
+            grpc_uri=grpc_uri,
+            log_function=lambda _: None,
+        )
+        plots = {"application_context": made.applications["/plot"], "bokeh_websocket_path": "/plot/ws"}
+        made.add_handlers(r".*", [(r"/plot/?", PlotHandler, plots), (r"/plot/ws", PlotSocket, plots)])
+        return made
+
+    def schema(self) -> Schema:
+        """The schema's plots, or what the data suggests."""
+        return self._schema or infer(self._store.topics.values())
+
+    def read_query(self, query: Mapping[str, list[str]]) -> tuple[Page, Mapping[str, Plot]]:
+        """The page of a URL's query, with the schema's plots. Raises UrlError."""
+        schema = self.schema()
+        return parse(query, schema), schema.plots
+
+    def _open_tab(self, query: Mapping[str, list[str]]) -> Tab:
+        return Tab(self._views, *self.read_query(query))
+
+
+@contextmanager
+def _subscription(grpc_uri: str) -> Iterator[Subscription]:
+    with Client(grpc_uri) as client, client.subscribe() as subscription:
+        yield subscription
+
+
+def parse_web_uri(web_uri: str) -> tuple[str, int]:
+    """Host and port. Raises UsageError."""
+    match = _WEB_URI.fullmatch(web_uri)
+    if not match or int(match[2]) > 65535:
+        raise UsageError(f"found the web address {web_uri!r}; expected HOST:PORT, such as localhost:8888")
+    return match[1], int(match[2])
+
+
+def _bind(host: str, port: int) -> list[Any]:
+    try:
+        return bind_sockets(port, host.strip("[]"))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StreamvisError(f"cannot listen at {host}:{port}: {reason}; choose another port or host") from None
+
+
+def serve(
+    web_uri: str, grpc_uri: str, schema_file: Path | None = None, ready: Callable[[str], None] | None = None
+) -> None:
+    """Serves until SIGTERM or SIGINT; for the main thread.
+
+    `ready` is called with the page's address once it answers; the data server may come later. Raises SchemaError,
+    UsageError, and StreamvisError when the port is taken.
+    """
+    schema = load(schema_file) if schema_file else None
+    asyncio.run(_run_until_signal(web_uri, grpc_uri, schema, ready or (lambda _: None)))
+
+
+async def _run_until_signal(web_uri: str, grpc_uri: str, schema: Schema | None, ready: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await _run(web_uri, grpc_uri, schema, ready, stop)
+
+
+@contextmanager
+def serving(web_uri: str, grpc_uri: str, schema_file: Path | None = None) -> Iterator[str]:
+    """A viewer in a thread of this process, at the address that the block gets. Raises as `serve` does."""
+    schema = load(schema_file) if schema_file else None
+    ready: Future[str] = Future()
+    stop = asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    def run() -> None:
+        with closing(loop):
+            try:
+                loop.run_until_complete(_run(web_uri, grpc_uri, schema, ready.set_result, stop))
+            except StreamvisError as error:
+                ready.set_exception(error)
+
+    thread = threading.Thread(target=run, name="streamvis-viewer", daemon=True)
+    thread.start()
+    try:
+        yield ready.result()
+    finally:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+async def _run(
+    web_uri: str, grpc_uri: str, schema: Schema | None, ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    viewer = Viewer(web_uri, grpc_uri, schema)
+    try:
+        ready(viewer.url)
+        await stop.wait()
+    finally:
+        await viewer.close()

@@ -1,0 +1,132 @@
+"""The data websocket of one tab: everything once, then what is new, never faster than the browser paints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from bokeh.server.views.ws import WSHandler
+from bokeh.util.token import check_token_signature, get_token_payload
+from tornado.httputil import HTTPServerRequest
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from streamvis_viewer.layout import UrlError
+from streamvis_viewer.tabs import Tab
+
+PROTOCOL = "streamvis"
+LEAST_PAUSE = 0.03
+"""Seconds between two sends to one tab."""
+
+
+def is_own_origin(origin: str, request: HTTPServerRequest, allowed: frozenset[str]) -> bool:
+    """Whether a page of ours opened the socket.
+
+    The page's host must be the one that it calls, and must be a name that nobody else can point at us: an address,
+    this machine's own name, or one that was allowed.
+    """
+    host = urlsplit(origin).netloc.lower()
+    name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    if host in allowed:
+        return True
+    return host == (request.headers.get("Host") or "").lower() and (name in _own_names() or _is_address(name))
+
+
+def _own_names() -> frozenset[str]:
+    return frozenset({"localhost", socket.gethostname().lower(), socket.getfqdn().lower()})
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class PlotSocket(WSHandler):
+    """Bokeh's own websocket, with our rule for origins."""
+
+    def check_origin(self, origin: str) -> bool:
+        """See `is_own_origin`."""
+        return is_own_origin(origin, self.request, self.settings["allowed_origins"])
+
+
+class DataSocket(WebSocketHandler):
+    """Sends a tab its frames. The page's signed token says what the tab shows."""
+
+    def initialize(self, open_tab: Callable[[dict[str, list[str]]], Tab]) -> None:
+        """`open_tab` makes the tab of a URL's query."""
+        self._open_tab = open_tab
+        self._token = ""
+        self._tab: Tab | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._painted = asyncio.Event()
+
+    def check_origin(self, origin: str) -> bool:
+        """See `is_own_origin`."""
+        return is_own_origin(origin, self.request, self.settings["allowed_origins"])
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """The page's token travels as a second protocol, so that it appears in no address."""
+        if len(subprotocols) != 2 or subprotocols[0] != PROTOCOL:
+            return None
+        self._token = subprotocols[1]
+        return PROTOCOL
+
+    def open(self, *_: str, **__: str) -> None:
+        """Begins to send, if the token is one that this process has signed."""
+        query = self._query()
+        if query is None:
+            self.close(4403, "this page belongs to another viewer process: reload it")
+            return
+        try:
+            self._tab = self._open_tab(query)
+        except UrlError as error:  # the plot was inferred, and its data is gone
+            self.close(4404, str(error)[:120])
+            return
+        self._pump = asyncio.create_task(self._send(self._tab))
+
+    def on_message(self, message: str | bytes) -> None:
+        """The browser has painted what it was sent."""
+        if message == "painted":
+            self._painted.set()
+
+    def on_close(self) -> None:
+        """The tab is gone."""
+        if self._pump:
+            self._pump.cancel()
+        if self._tab:
+            self._tab.close()
+
+    def _query(self) -> dict[str, list[str]] | None:
+        app: Any = self.application
+        try:
+            if not check_token_signature(self._token, secret_key=app.secret_key, signed=True):
+                return None
+            arguments = get_token_payload(self._token)["arguments"]
+        except (ValueError, KeyError, TypeError):  # what Bokeh raises for text that is no token
+            return None
+        return decoded(arguments)
+
+    async def _send(self, tab: Tab) -> None:
+        with contextlib.suppress(WebSocketClosedError):
+            while True:
+                frames = tab.frames()
+                if not frames:
+                    await tab.changed.wait()
+                    tab.changed.clear()
+                    continue
+                self._painted.clear()
+                for frame in frames:
+                    await self.write_message(frame, binary=True)
+                await asyncio.gather(self._painted.wait(), asyncio.sleep(LEAST_PAUSE))
+
+
+def decoded(arguments: dict[str, list[bytes]]) -> dict[str, list[str]]:
+    """A URL's query as text."""
+    return {key: [value.decode(errors="replace") for value in values] for key, values in arguments.items()}

@@ -1,0 +1,189 @@
+// The exact, anti-aliased painters for a 2D context: CPU raster, PNG export, and (paths only) SVG export.
+
+import {markerPath} from "./markers.js";
+import {StampImage} from "./stamps.js";
+
+const CHUNK = 16; // segments per path of a wide line
+const PATHS = 5000; // markers up to which paths are as fast as stamps
+
+const LEFT = 1, RIGHT = 2, ABOVE = 4, BELOW = 8;
+
+export function isRaster(ctx) {
+  return ctx instanceof CanvasRenderingContext2D;
+}
+
+export function cssColor(rgba, slot, alpha) {
+  const [r, g, b, a] = rgba.subarray(4 * slot, 4 * slot + 4);
+  return `rgba(${r}, ${g}, ${b}, ${a / 255 * alpha})`;
+}
+
+/** plot: {series, x, y, frame}, where x and y are placements (axis.js); style: {width, alpha}. Returns the points drawn. */
+export function paintLines(ctx, plot, {width, alpha}) {
+  const {series} = plot;
+  let points = 0;
+  ctx.lineWidth = width;
+  ctx.lineJoin = width > 2 ? "round" : "bevel"; // a round join costs much, and shows from there on
+  const pencil = new Pencil(ctx, plot, width);
+  forVisible(series, (slot, begin, end) => {
+    ctx.strokeStyle = ctx.fillStyle = cssColor(series.rgba, slot, alpha);
+    ctx.lineCap = pencil.chunk < Infinity && series.rgba[4 * slot + 3] * alpha === 255 ? "round" : "butt"; // hides where chunks meet
+    pencil.trace(begin, end);
+    pencil.dots(Math.max(width, 2));
+    points += end - begin;
+  });
+  return points;
+}
+
+function forVisible(series, visit) {
+  const {runs, visible} = series;
+  for (let r = 0; r < runs.length; r += 3) {
+    if (visible[runs[r]]) visit(runs[r], runs[r + 1], runs[r + 2]);
+  }
+}
+
+/**
+ * Strokes polylines, leaving out what cannot be seen: segments beyond one side of the frame, and in each
+ * pixel column all points but the first, lowest, highest and last, which cover the same pixels (M4: Jugel et al., VLDB 2014).
+ */
+class Pencil {
+  #lone = [];
+
+  constructor(ctx, {series, x, y, frame}, width) {
+    this.ctx = ctx;
+    this.u = series.units("x", x.log);
+    this.v = series.units("y", y.log);
+    this.x = x;
+    this.y = y;
+    this.columns = isRaster(ctx) ? ctx.getTransform().a : 4; // per CSS pixel
+    // Rasterising a wide stroke costs the square of the crossings within one path: noisy lines 15 times less in chunks.
+    this.chunk = isRaster(ctx) && width * this.columns > 1 ? CHUNK : Infinity;
+    this.sides = {left: frame.left - width, right: frame.right + width, top: frame.top - width, bottom: frame.bottom + width};
+  }
+
+  trace(begin, end) {
+    const {ctx, u, v, columns, chunk, sides: {left, right, top, bottom}} = this;
+    const {a: ax, b: bx} = this.x;
+    const {a: ay, b: by} = this.y;
+    let joined = 0; // points since the last gap
+    let side = 0; // where the last point lies outside the frame
+    let column = NaN;
+    let held = 0; // points of this column that are not in the path yet
+    let lastX = 0, lastY = 0, lowX = 0, lowY = 0, highX = 0, highY = 0, lowAt = 0, highAt = 0;
+    let segments = 0;
+    const lineTo = (sx, sy) => {
+      ctx.lineTo(sx, sy);
+      if (++segments < chunk) return;
+      ctx.stroke();
+      ctx.beginPath();
+      ctx.moveTo(sx, sy);
+      segments = 0;
+    };
+    const release = () => {
+      if (held > 2) {
+        if (lowAt < highAt) lineTo(lowX, lowY);
+        lineTo(highX, highY);
+        if (lowAt >= highAt) lineTo(lowX, lowY);
+      } else if (held > 1) {
+        lineTo(lowAt < highAt ? lowX : highX, lowAt < highAt ? lowY : highY);
+      }
+      lineTo(lastX, lastY);
+      held = 0;
+    };
+    ctx.beginPath();
+    for (let i = begin; i < end; i++) {
+      const sx = u[i] * ax + bx;
+      const sy = v[i] * ay + by;
+      if (!(sx - sx === 0 && sy - sy === 0)) {
+        if (held) release();
+        if (joined === 1) this.#lone.push(lastX, lastY);
+        joined = 0;
+        column = NaN;
+        continue;
+      }
+      const here = Math.floor((sx + 0.5) * columns);
+      if (here === column) {
+        if (held === 0) {
+          lowX = highX = sx;
+          lowY = highY = sy;
+          lowAt = highAt = i;
+        } else if (sy < lowY) {
+          lowX = sx; lowY = sy; lowAt = i;
+        } else if (sy > highY) {
+          highX = sx; highY = sy; highAt = i;
+        }
+        held++;
+      } else {
+        if (held) release();
+        const now = (sx < left ? LEFT : sx > right ? RIGHT : 0) | (sy < top ? ABOVE : sy > bottom ? BELOW : 0);
+        if (joined === 0 || (now & side)) ctx.moveTo(sx, sy);
+        else lineTo(sx, sy);
+        side = now;
+        column = here;
+      }
+      joined++;
+      lastX = sx;
+      lastY = sy;
+    }
+    if (held) release();
+    if (joined === 1) this.#lone.push(lastX, lastY);
+    ctx.stroke();
+  }
+
+  /** A point between two gaps has no segment, yet must not be invisible. */
+  dots(radius) {
+    const {ctx} = this;
+    for (let i = 0; i < this.#lone.length; i += 2) {
+      ctx.beginPath();
+      ctx.arc(this.#lone[i], this.#lone[i + 1], radius, 0, 2 * Math.PI);
+      ctx.fill();
+    }
+    this.#lone = [];
+  }
+}
+
+/** style: {marker, size, alpha}. Returns the points drawn. */
+export function paintPoints(ctx, plot, style) {
+  let points = 0;
+  forVisible(plot.series, (slot, begin, end) => { points += end - begin; });
+  if (points <= PATHS || !isRaster(ctx)) paintPaths(ctx, plot, style);
+  else paintStamps(ctx, plot, style);
+  return points;
+}
+
+export function paintPaths(ctx, {series, x, y, frame}, {marker, size, alpha}) {
+  const u = series.units("x", x.log);
+  const v = series.units("y", y.log);
+  const draw = markerPath[marker];
+  const r = size / 2;
+  forVisible(series, (slot, begin, end) => {
+    ctx.fillStyle = cssColor(series.rgba, slot, alpha);
+    for (let i = begin; i < end; i++) {
+      const sx = u[i] * x.a + x.b;
+      const sy = v[i] * y.a + y.b;
+      if (!(sx >= frame.left - size && sx <= frame.right + size && sy >= frame.top - size && sy <= frame.bottom + size)) continue;
+      ctx.beginPath();
+      draw(ctx, sx, sy, r);
+      ctx.fill();
+    }
+  });
+}
+
+/** The same for many markers, on raster contexts only. */
+export function paintStamps(ctx, {series, x, y, frame}, {marker, size, alpha}) {
+  const {a, e, d, f} = ctx.getTransform();
+  const left = Math.floor(frame.left * a + e);
+  const top = Math.floor(frame.top * d + f);
+  const width = Math.ceil(frame.right * a + e) - left;
+  const height = Math.ceil(frame.bottom * d + f) - top;
+  if (!(width > 0 && height > 0)) return;
+  const image = new StampImage(marker, size * a, width, height);
+  const u = series.units("x", x.log);
+  const v = series.units("y", y.log);
+  const place = {ax: x.a * a, bx: x.b * a + e - left, ay: y.a * d, by: y.b * d + f - top};
+  forVisible(series, (slot, begin, end) => {
+    const ink = series.rgba.slice(4 * slot, 4 * slot + 4);
+    ink[3] = Math.round(ink[3] * alpha);
+    image.stamp(u, v, begin, end, place, ink);
+  });
+  image.draw(ctx, left, top);
+}
