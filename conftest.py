@@ -19,7 +19,8 @@ def _wait_until() -> Callable[..., None]:
     def wait_until(condition: Callable[[], object], timeout: float = 10.0) -> None:
         deadline = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < deadline, "the condition did not become true in time"
+            if time.monotonic() > deadline:
+                pytest.fail(f"the condition did not become true within {timeout} s")
             time.sleep(0.002)
 
     return wait_until

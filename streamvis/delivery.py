@@ -76,6 +76,7 @@ class Delivery:
         self._retry_delay = _FIRST_RETRY
         self._before = 0  # batches delivered under earlier writer ids
         self._away = False
+        self.stuck = False  # neither the server nor the disk takes what is in memory
         self.counts: Counter[str] = Counter()
         self.next_connect = 0.0
         self._begin_writer()
@@ -129,7 +130,9 @@ class Delivery:
 
     @property
     def safe(self) -> int:
-        """How many of them are acknowledged or, while the server is away, on disk."""
+        """How many of them are acknowledged or, while the server is away, kept as well as they can be."""
+        if self.stuck:
+            return self.offered
         spooled = self._link is None and not self._spool.empty
         return self._before + (self._spool.last if spooled else self._acknowledged)
 
@@ -231,6 +234,7 @@ class Delivery:
         if settled.batch is None:
             return None
         self._retry_delay = _FIRST_RETRY
+        self.stuck = False
         self._acknowledged = settled.batch.number
         self._spool.acknowledge(self._acknowledged)
         if self._away:
@@ -254,9 +258,12 @@ class Delivery:
             try:
                 self._spill()
             except (BufferFullError, SpoolError) as error:
-                _log.error("unsent points of %r stay in memory: %s", self._label, error)
+                if not self.stuck:
+                    _log.error("unsent points of %r stay in memory: %s", self._label, error)
+                self.stuck = True
                 self._outbox.restart()
                 return
+        self.stuck = False
         self._outbox.clear()
         self._spool.rewind()
 
@@ -282,6 +289,7 @@ class Delivery:
             else:
                 self._outbox.add(renumbered)
         old.discard()
+        old.close()
 
     def _abandon_spool(self, error: StreamvisError) -> None:
         """Leaves a damaged spool where it is and goes on as a new writer."""

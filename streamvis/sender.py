@@ -302,6 +302,8 @@ class Sender:
             ticket.error = RejectedError(f"the server refused points of {self._scope!r}: {refused}")
         elif self._unreported and self._options.strict:
             ticket.error = BufferFullError(f"points of {self._scope!r} are lost: {dict(self._dropped)}")
+        elif self._delivery.stuck and self._options.strict:
+            ticket.error = BufferFullError(f"points of {self._scope!r} are in memory alone: see the log")
         self._unreported = False
         ticket.done.set()
 

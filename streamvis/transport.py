@@ -85,7 +85,7 @@ class GrpcLink:
         """Ends the stream and closes the channel."""
         self._closed = True
         self._requests.put(None)
-        self._call.cancel()
+        self._call.cancel()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
         self._channel.close()
 
     def _read(self, uri: str, on_ack: Callable[[Ack], None], on_lost: Callable[[StreamvisError], None]) -> None:

@@ -21,7 +21,13 @@ _SUBJECT = re.compile(r"^failed to validate \w+\(.*?\)\.")
 _PARTS: Mapping[str, type] = {"title": Title, "xaxis": LinearAxis, "yaxis": LinearAxis}
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
-_FIGURE_LOOK = {"background_fill_color": None, "border_fill_color": None, "outline_line_color": None, "min_border": 8}
+_FIGURE_LOOK = {
+    "background_fill_color": None,
+    "border_fill_color": None,
+    "outline_line_color": None,
+    "min_border": 8,
+    "toolbar_location": "above",
+}
 _TITLE_LOOK = {"text_font": _FONT, "text_font_size": "15px", "text_font_style": "bold", "text_color": "#1d2430"}
 _AXIS_LOOK = {
     "axis_label_text_font": _FONT,

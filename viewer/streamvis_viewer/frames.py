@@ -60,6 +60,6 @@ def decode(frame: bytes) -> tuple[Op, int, list[Array]]:
     arrays = []
     for number in range(count):
         dtype, size = struct.unpack_from("<4sI", frame, 4 + 8 * number)
-        arrays.append(np.frombuffer(frame[at : at + size], f"<{dtype.rstrip(b'\0').decode()}"))
+        arrays.append(np.frombuffer(frame[at : at + size], "<" + dtype.decode().rstrip("\0")))
         at += size + -size % 4
     return Op(op), plot, arrays

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from streamvis import Topic
 
+from streamvis import Topic
 from streamvis_viewer.schema import ConfigKey, KeyPart, palette_colors
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-from streamvis import Topic
 from tornado.web import RequestHandler
 
+from streamvis import Topic
 from streamvis_viewer import patterns
 from streamvis_viewer.page import template
 from streamvis_viewer.schema import Plot, Schema

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import TypeVar
 
 from streamvis.errors import PatternError, UsageError
-
 from streamvis_viewer import patterns
 from streamvis_viewer.schema import KeyPart, Plot, Schema, key_parts
 
@@ -186,7 +185,9 @@ class _Reader:
     def _names(self, plots: Sequence[str]) -> list[str]:
         given = [self._pattern("names", value) for value in self._query.get("names", [])]
         if len(given) not in {0, 1, len(plots)} and plots:
-            self._fault("names", f"it {len(given)} times", f"it once for all plots, or once for each of the {len(plots)}")
+            self._fault(
+                "names", f"it {len(given)} times", f"it once for all plots, or once for each of the {len(plots)}"
+            )
             return [".*"] * len(plots)
         if given:
             return given if len(given) == len(plots) else given * len(plots)

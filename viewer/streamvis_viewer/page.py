@@ -61,7 +61,7 @@ class PageApplication(Handler):
         doc.config.update(reconnect_session=False, notify_connection_status=False)  # our own socket sees to both
         doc.template = template("page.html")
         doc.template_variables.update(
-            page=page, guard=guard(), token=context.token, settings=[_settings(plots[cell.plot]) for cell in page.cells]
+            page=page, guard=guard(), settings=[_settings(plots[cell.plot]) for cell in page.cells]
         )
 
 

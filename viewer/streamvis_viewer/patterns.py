@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 import re2
+
 from streamvis.filters import Pattern
 
 

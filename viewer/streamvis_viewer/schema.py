@@ -13,9 +13,9 @@ from typing import Annotated, Any, TypeAlias
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
 from streamvis import Topic
 from streamvis.errors import UsageError
-
 from streamvis_viewer import patterns
 from streamvis_viewer.glyphs import Glyph, GlyphOptions, registry
 
@@ -186,7 +186,9 @@ def palette_colors(name: str) -> Sequence[str]:
 
     colors = getattr(palettes, name, None) if name[:1].isupper() else None
     if not isinstance(colors, tuple):
-        known = [known for known in dir(palettes) if known[:1].isupper() and isinstance(getattr(palettes, known), tuple)]
+        known = [
+            known for known in dir(palettes) if known[:1].isupper() and isinstance(getattr(palettes, known), tuple)
+        ]
         near = ", ".join(difflib.get_close_matches(name, known, 4, 0.5)) or "Category10_10, Set1_9, Turbo256"
         raise ValueError(f"is no Bokeh palette; allowed are those of bokeh.palettes, such as {near}")
     return colors
@@ -256,7 +258,9 @@ class _Context:
             allowed = ", ".join(fields[path[:-1]].model_fields) if path[:-1] in fields else ""
             return self.error((*prefix, *path), f"found the unknown key {path[-1]!r}; allowed: {allowed}")
         if kind == "missing":
-            return self.error(prefix, f"found no {path[-1]!r}; expected it, such as {_EXAMPLES.get(str(path[-1]), '…')}")
+            return self.error(
+                prefix, f"found no {path[-1]!r}; expected it, such as {_EXAMPLES.get(str(path[-1]), '…')}"
+            )
         message = str(problem["ctx"]["error"]) if kind == "value_error" else f"expected: {problem['msg'].lower()}"
         message = message.removeprefix(f"found {found!r}, which ")
         return self.error((*prefix, *path), f"found {_shown(found)}; {message}")

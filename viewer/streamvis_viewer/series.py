@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from streamvis import Block, Topic, Update
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -89,7 +90,9 @@ class _TopicPoints:
             self.runs[key].append(block)
             return
         indexes = range(block.index, block.index + block.shape[0])
-        overlapping = [run for run in self.runs.values() if run.index < indexes.stop and indexes.start < run.indexes.stop]
+        overlapping = [
+            run for run in self.runs.values() if run.index < indexes.stop and indexes.start < run.indexes.stop
+        ]
         if not overlapping:
             self.runs[key] = Run(block)
             return

@@ -16,13 +16,13 @@ from typing import Any
 from bokeh.application import Application
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
-from streamvis import Client, StreamvisError, Subscription, Update
-from streamvis.errors import UsageError
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
 from tornado.web import StaticFileHandler
 
+from streamvis import Client, StreamvisError, Subscription, Update
+from streamvis.errors import UsageError
 from streamvis_viewer.feed import Feed
 from streamvis_viewer.landing import LandingHandler
 from streamvis_viewer.layout import Page, parse

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamvis import Topic, Update
-
 from streamvis_viewer import frames
 from streamvis_viewer.feed import CATALOG, Feed, TopicName
 from streamvis_viewer.layout import Cell, Page

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from streamvis import Block, Topic
 
+from streamvis import Block, Topic
 from streamvis_viewer import labels, patterns
 from streamvis_viewer.frames import Op, encode, note
 from streamvis_viewer.layout import Cell, Page
@@ -361,7 +361,9 @@ class View:
         sliders = len(self._sliders)
         gone = set(self._cleared)
         rows = [
-            None if at in gone else [slot.topic.scope, slot.topic.name, slot.index, names[self._labels[at]], slot.values[:sliders]]
+            None
+            if at in gone
+            else [slot.topic.scope, slot.topic.name, slot.index, names[self._labels[at]], slot.values[:sliders]]
             for at, slot in enumerate(self._slots[start:], start)
         ]
         return note(plot, {"start": start, "series": rows})

@@ -77,6 +77,7 @@ class _Files(BaseHTTPRequestHandler):
         kind, body = ("text/javascript", (root / name).read_bytes()) if root else ("text/html", HTML.encode())
         self.send_response(200)
         self.send_header("Content-Type", kind)
+        self.send_header("Cache-Control", "max-age=3600")
         self.end_headers()
         self.wfile.write(body)
 
@@ -144,6 +145,12 @@ class LayerPage:
     def append(self, slot: int, x: Any, y: Any, **more: Any) -> None:
         points = {"slots": [slot], "counts": [len(x)], "x": plain(x), "y": plain(y)}
         self.do("layer().append(packed(argument))", points | {name: plain(values) for name, values in more.items()})
+
+    def nearest(self, positions: Any) -> list[Any]:
+        """The nearest points to positions in pixels from the frame's upper left corner."""
+        script = """(({left, top}) => argument.map(([x, y]) => layer().nearest(left + x, top + y)))
+          (layer().plot_view.frame.bbox)"""
+        return list(self.do(script, np.asarray(positions, dtype=float).tolist()))
 
     def pixels(self, key: str = "A", border: int = 0) -> NDArray[np.uint8]:
         """The frame's pixels, `(row, column, rgba)`, after a repaint."""

@@ -62,6 +62,9 @@ export class PackedSeries {
   append({slots, counts, x, y, t}) {
     checkPoints(counts, x, y, t);
     if (slots.length !== counts.length) throw new RangeError(`${slots.length} slots, but ${counts.length} counts`);
+    for (const k of slots) {
+      if (!(k < this.count)) throw new RangeError(`no slot ${k}: there are ${this.count} series`);
+    }
     if (t && !this.arrays.t) this.arrays.t = new Float32Array(this.arrays.x.length).fill(NaN);
     this.#makeRoom(slots, counts);
     this.#put(slots, counts, x, y, t);
