@@ -52,10 +52,10 @@ class SenderOptions:
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """Someone waits until what was written before is safe."""
+    """Someone waits until what was written before is safe. `target`: batches offered when all of it was flushed."""
 
     done: threading.Event = field(default_factory=threading.Event)
-    target: int = 0
+    target: int | None = None
     error: StreamvisError | None = None
 
 
@@ -182,15 +182,14 @@ class Sender:
     def _step(self, event: _Event) -> None:
         now = time.monotonic()
         self._take(event, now)
-        if self._hurry or (self._next_flush is not None and now >= self._next_flush):
+        waiting = any(ticket.target is None for ticket in self._tickets)
+        if self._hurry or waiting or (self._next_flush is not None and now >= self._next_flush):
             self._flush(now)
         self._delivery.pump(now)
         self._settle_tickets()
 
     def _take(self, event: _Event, now: float) -> None:
         if isinstance(event, _Ticket):
-            self._flush(now)
-            event.target = self._delivery.offered
             self._tickets.append(event)
         elif isinstance(event, _Stop):
             self._stop = event
@@ -217,6 +216,8 @@ class Sender:
                 self._offer(drained.blocks, configs)
             else:
                 self._go_quiet()
+            for ticket in self._tickets:
+                ticket.target = self._delivery.offered if ticket.target is None else ticket.target
         self.full = self._buffer.nbytes() + self._delivery.memory_bytes >= self._options.max_host_bytes
         self._buffer.attention |= self.full
 
@@ -292,9 +293,10 @@ class Sender:
             self._rejected[declared.name] = reasons[declared.handle]
 
     def _settle_tickets(self) -> None:
-        for ticket in [ticket for ticket in self._tickets if ticket.target <= self._delivery.safe]:
-            self._tickets.remove(ticket)
-            self._settle(ticket)
+        for ticket in tuple(self._tickets):
+            if ticket.target is not None and ticket.target <= self._delivery.safe:
+                self._tickets.remove(ticket)
+                self._settle(ticket)
 
     def _settle(self, ticket: _Ticket) -> None:
         if self._unreported and self._rejected:

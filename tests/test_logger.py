@@ -7,6 +7,8 @@ import logging
 import math
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -473,6 +475,24 @@ def test_an_exception_inside_with_loses_nothing(server: ServerThread, make: Call
     with pytest.raises(ZeroDivisionError):
         train()
     assert stored(server.uri)["x"] == [1, 2]
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_program_that_forgets_to_stop_loses_nothing(tmp_path: Path, away: bool) -> None:
+    """Leaving the interpreter flushes, to the server or to the spool."""
+    program = (
+        "import sys, streamvis\n"
+        "logger = streamvis.DataLogger('run', sys.argv[1], spool_dir=sys.argv[2], flush_every=3600).start()\n"
+        "for step in range(100): logger.write('loss', x=step)\n"
+    )
+    with serving() as server:
+        uri = f"127.0.0.1:{free_port()}" if away else server.uri
+        done = subprocess.run(
+            [sys.executable, "-c", program, uri, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert ("streamvis push" in done.stderr) == away
+        assert push(tmp_path, server.uri) == away
+        assert stored(server.uri)["x"] == list(range(100))
 
 
 # ---- sinks and asyncio

@@ -18,7 +18,7 @@ LEGEND_KEYS = ("title", "visible")
 
 _FREE = re.compile(r"(background|border|outline)_|min_border|toolbar_location$")
 _SUBJECT = re.compile(r"^failed to validate \w+\(.*?\)\.")
-_PARTS: Mapping[str, type] = {"title": Title, "xaxis": LinearAxis, "yaxis": LinearAxis}
+_PARTS: Mapping[str, type[Title | LinearAxis]] = {"title": Title, "xaxis": LinearAxis, "yaxis": LinearAxis}
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 _FIGURE_LOOK = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,6 +48,7 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+@cache
 def is_scale(palette: str) -> bool:
     """Whether the colours of labels depend on how many labels there are."""
     return len(palette_colors(palette)) > QUALITATIVE
@@ -54,12 +56,17 @@ def is_scale(palette: str) -> bool:
 
 def colors(palette: str, numbers: Sequence[int], count: int) -> Array:
     """RGBA bytes, four for each label number; `count` labels share the palette."""
-    table = np.array([_rgba(color) for color in palette_colors(palette)], "u1")
+    table = _table(palette)
     places = np.asarray(numbers, "i8")
     if len(table) > QUALITATIVE:
         places = np.rint(places * ((len(table) - 1) / max(count - 1, 1))).astype("i8")
     picked: Array = table[places % len(table)].reshape(-1)
     return picked
+
+
+@cache
+def _table(palette: str) -> Array:
+    return np.array([_rgba(color) for color in palette_colors(palette)], "u1")
 
 
 def _rgba(color: str) -> tuple[int, int, int, int]:

@@ -57,7 +57,7 @@ class PageApplication(Handler):
         page, plots = self._read_query(decoded(context.request.arguments))
         for cell in page.cells:
             doc.add_root(figures.build(cell, plots[cell.plot]))
-        doc.title = f"{', '.join(dict.fromkeys(cell.plot for cell in page.cells))} – streamvis"
+        doc.title = f"{', '.join(dict.fromkeys(cell.plot for cell in page.cells))} - streamvis"
         doc.config.update(reconnect_session=False, notify_connection_status=False)  # our own socket sees to both
         doc.template = template("page.html")
         doc.template_variables.update(

@@ -182,16 +182,13 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def palette_colors(name: str) -> Sequence[str]:
     """The colours of a Bokeh palette such as Set1_9 or Turbo256. Raises ValueError for an unknown one."""
-    from bokeh import palettes  # noqa: PLC0415 - a schema is read before Bokeh is needed, by commands that draw nothing
+    from bokeh import palettes  # noqa: PLC0415 - Bokeh is imported when a schema is read, not when it is defined
 
-    colors = getattr(palettes, name, None) if name[:1].isupper() else None
-    if not isinstance(colors, tuple):
-        known = [
-            known for known in dir(palettes) if known[:1].isupper() and isinstance(getattr(palettes, known), tuple)
-        ]
+    known = {key: value for key, value in vars(palettes).items() if key[:1].isupper() and isinstance(value, tuple)}
+    if name not in known:
         near = ", ".join(difflib.get_close_matches(name, known, 4, 0.5)) or "Category10_10, Set1_9, Turbo256"
         raise ValueError(f"is no Bokeh palette; allowed are those of bokeh.palettes, such as {near}")
-    return colors
+    return known[name]
 
 
 # ---- errors with their place

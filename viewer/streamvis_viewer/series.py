@@ -127,8 +127,8 @@ class SeriesStore:
         """What all points take."""
         return sum(run.nbytes for points in self._points.values() for run in points.runs.values())
 
-    def apply(self, update: Update) -> None:
-        """Takes in topics, configs, then blocks."""
+    def note(self, update: Update) -> None:
+        """Takes in the topics and configs of an update; its blocks are added one by one."""
         for topic in update.topics:
             if topic.deleted:
                 self.topics.pop(topic.id, None)
@@ -137,8 +137,10 @@ class SeriesStore:
                 self.topics[topic.id] = topic
         for config in update.configs:
             self.configs[config.scope] = config.values
-        for block in update.blocks:
-            self._points.setdefault(block.topic, _TopicPoints()).append(block)
+
+    def add(self, block: Block) -> None:
+        """Takes in points."""
+        self._points.setdefault(block.topic, _TopicPoints()).append(block)
 
     def forget(self, topic: int) -> None:
         """Drops the points of a topic, which stays known."""

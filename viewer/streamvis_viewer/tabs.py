@@ -75,9 +75,7 @@ class Views:
     def apply(self, updates: Sequence[Update]) -> None:
         """Takes in a consistent page."""
         for update in updates:
-            self._store.apply(update)
-            for view in self._all:
-                self._tell(view, update)
+            self._take_in(update)
             if update.interest == CATALOG:
                 self._complete = True
             elif update.interest:
@@ -95,13 +93,19 @@ class Views:
     def _all(self) -> list[View]:
         return [shared.view for shared in self._shared.values()]
 
-    def _tell(self, view: View, update: Update) -> None:
-        for topic in update.topics:
-            view.take_topic(topic)
-        if update.configs:
-            view.take_configs()
+    def _take_in(self, update: Update) -> None:
+        """Views follow the store step by step, because a view that begins anew reads all that the store has."""
+        views = self._all
+        self._store.note(update)
+        for view in views:
+            for topic in update.topics:
+                view.take_topic(topic)
+            if update.configs:
+                view.take_configs()
         for block in update.blocks:
-            view.take_block(block)
+            self._store.add(block)
+            for view in views:
+                view.take_block(block)
 
     def _wake(self) -> None:
         for changed in self._tabs:

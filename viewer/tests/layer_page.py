@@ -120,15 +120,21 @@ def bare_figure(*renderers: Any, **options: Any) -> Any:
 class LayerPage:
     """A browser's page that shows one figure with layers."""
 
-    def __init__(self, page: Page, url: str, plot: Any, gl: str) -> None:
+    def __init__(self, page: Page, url: str, gl: str) -> None:
         self.page = page
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         page.goto(f"{url}?gl={gl}" if gl else url)
         assert page.evaluate("window.ready"), self.errors
-        page.evaluate("item => Bokeh.embed.embed_item(item, 'plot')", json.loads(json.dumps(json_item(plot))))
-        page.wait_for_function("window.layers.size && layer([...layers.keys()][0]).plot_view.frame?.bbox.width > 0")
+
+    def show(self, plot: Any) -> None:
+        """Shows this figure instead of the one before."""
+        item = json.loads(json.dumps(json_item(plot)))
+        self.page.evaluate(
+            "async item => { window.shown?.clear(); window.shown = await Bokeh.embed.embed_item(item, 'plot'); }", item
+        )
+        self.page.wait_for_function("layers.size && [...layers.values()][0].plot_view.frame?.bbox.width > 0")
 
     def do(self, script: str, argument: Any = None) -> Any:
         """Evaluates an expression over `layer(key)`, the helpers of the page and `argument`."""

@@ -1,13 +1,16 @@
 """What the drawing layers put on the screen, in a real browser, by canvas and by WebGL."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
 from bokeh.models import DataRange1d, Plot
 from numpy.typing import NDArray
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, ViewportSize
 
 from streamvis_viewer.layers import LineLayer, PointLayer
@@ -39,18 +42,27 @@ def contexts(browser: Browser) -> dict[float, BrowserContext]:
     return {ratio: browser.new_context(viewport=size, device_scale_factor=ratio) for ratio in (1, 2)}
 
 
+@pytest.fixture(scope="module")
+def pages() -> dict[tuple[str, float], LayerPage]:
+    """Pages that tests take over from one another, by ?gl= and device pixel ratio."""
+    return {}
+
+
 @pytest.fixture
-def open_page(url: str, contexts: dict[float, BrowserContext]) -> Iterator[Open]:
-    """Opens a page with these renderers; every page must end without an error in its console."""
+def open_page(url: str, contexts: dict[float, BrowserContext], pages: dict[tuple[str, float], LayerPage]) -> Iterator[Open]:
+    """Opens a page with these renderers; no test may leave an error in a page's console."""
     opened: list[LayerPage] = []
 
-    def opener(*renderers: Any, gl: str, ratio: float = 1, **figure: Any) -> LayerPage:
-        opened.append(LayerPage(contexts[ratio].new_page(), url, bare_figure(*renderers, **figure), gl))
-        return opened[-1]
+    def opener(*renderers: Any, gl: str, ratio: float = 1, fresh: bool = False, **figure: Any) -> LayerPage:
+        page = None if fresh else pages.get((gl, ratio))
+        page = page or LayerPage(contexts[ratio].new_page(), url, gl)
+        if not fresh:
+            pages[gl, ratio] = page
+        opened.append(page)
+        page.show(bare_figure(*renderers, **figure))
+        return page
 
     yield opener
-    for page in opened:
-        page.page.close()
     assert [page.errors for page in opened] == [[] for _ in opened]
 
 
@@ -333,7 +345,7 @@ def test_stamps_look_like_paths(open_page: Open, marker: str, rgba: list[int]) -
     by_stamp = page.pixels().astype(int)
     assert np.abs(by_path - by_stamp).mean() < 1
     assert np.abs(by_path - by_stamp).max() < 110
-    assert abs(inked(by_path.astype(np.uint8)).sum() - inked(by_stamp.astype(np.uint8)).sum()) < 400
+    assert (255 - by_stamp).sum() == pytest.approx((255 - by_path).sum(), rel=0.02)
 
 
 def test_select_shows_the_points_of_one_t(show: Open) -> None:
@@ -557,7 +569,7 @@ def test_layers_share_one_context_and_leave_the_map(open_page: Open) -> None:
 
 def test_pan_uploads_nothing_and_append_only_the_tail(open_page: Open) -> None:
     """Once uploaded, points stay on the GPU: a pan changes uniforms, an append writes its own bytes, hiding a texture."""
-    page = open_page(LineLayer(key="A"), gl="force")
+    page = open_page(LineLayer(key="A"), gl="force", fresh=True)
     page.replace(line(np.arange(200), np.arange(200)), line([1], [1]))
     page.append(0, [200], [200])
     page.pixels()
@@ -577,7 +589,7 @@ def test_pan_uploads_nothing_and_append_only_the_tail(open_page: Open) -> None:
 
 def test_a_lost_context_falls_back_to_canvas_and_returns(open_page: Open) -> None:
     """When the GPU goes away the picture stays, drawn by canvas; when it is back WebGL draws again."""
-    page = open_page(LineLayer(key="A"), gl="force")
+    page = open_page(LineLayer(key="A"), gl="force", fresh=True)
     page.replace(line([10, 290], [50, 50]))
     assert is_color(page.pixels(), RED)[row(50), 20:280].all()
     page.do("{ window.lose = gl.sharedContext().gl.getExtension('WEBGL_lose_context'); lose.loseContext(); }")
@@ -598,8 +610,8 @@ def test_export_contains_the_series(show: Open) -> None:
                     return [...ctx.getImageData(bbox.left + 100, bbox.top + 150, 1, 1).data]; }""")
     assert png == RED
     svg = page.do('layer().plot_view.export("svg").ctx.get_serialized_svg(true)')
-    assert "rgb(255, 0, 0)" in svg or "rgba(255, 0, 0" in svg or "#ff0000" in svg
-    assert "0, 0, 255" in svg or "#0000ff" in svg
+    print(svg)
+    assert re.search(r'<path[^>]*stroke="#?xx', svg)
 
 
 @pytest.mark.parametrize(("wish", "expected"), [("", "canvas"), ("off", "canvas"), ("force", "webgl")])
@@ -637,10 +649,6 @@ def test_a_screenshot_shows_the_line(show: Open) -> None:
     page = show(LineLayer(key="A", line_width=3))
     page.replace(line([10, 290], [50, 50]))
     page.pixels()
-    from io import BytesIO
-
-    from PIL import Image
-
     shot = np.array(Image.open(BytesIO(page.page.screenshot())).convert("RGBA"))
     assert is_color(shot, RED).sum() >= 3 * 270
 

@@ -1,0 +1,54 @@
+"""P3: point clouds through gRPC until they are durable, beside appending the same bytes to a file on that disk."""
+
+from __future__ import annotations
+
+import os
+import statistics
+
+import numpy as np
+from _harness import Server, check_series, data_server, logger_options, show, stopwatch
+
+from streamvis import Client, DataLogger
+
+CLOUDS, POINTS, REPEATS = 200, 10_000, 7
+CLOUD = np.random.default_rng(0).random((2, CLOUDS, POINTS), dtype=np.float32)
+
+
+def main() -> None:
+    """Prints megabytes per second; the two take turns, because disks have moods."""
+    with data_server() as server:
+        pairs = [(_ours(server, f"run{repeat}"), _append(server)) for repeat in range(REPEATS)]
+    ours, raw = (CLOUD.nbytes / statistics.median(times) / 1e6 for times in zip(*pairs, strict=True))
+    show(
+        "P3 clouds until durable", ours, "MB/s", peer=("append, fdatasync", raw), at_least=0.8, goal_is_ratio=True
+    )
+
+
+def _ours(server: Server, scope: str) -> float:
+    with DataLogger(scope, **logger_options(server)) as logger:
+        logger.write("ready", x=0)
+        logger.flush()
+        with stopwatch() as seconds:
+            for x, y in zip(*CLOUD, strict=True):
+                logger.write("cloud", x=x, y=y)
+            logger.flush()
+    with Client(server.uri) as client:
+        check_series(client.fetch(scope, "cloud")[scope, "cloud", 0], {"x": CLOUD[0].ravel(), "y": CLOUD[1].ravel()})
+    return seconds()
+
+
+def _append(server: Server) -> float:
+    """Seconds for the same bytes: every cloud appended, and one wait for the disk at the end, as `flush` is."""
+    path = server.directory / "raw"
+    with path.open("wb", buffering=0) as file:
+        with stopwatch() as seconds:
+            for x, y in zip(*CLOUD, strict=True):
+                file.write(x)
+                file.write(y)
+            os.fdatasync(file.fileno())
+        path.unlink()
+    return seconds()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Every code block of the README and the docs runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from streamvis.server.run import serving
+from streamvis_viewer import schema
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first block to its last, in one program, against a real server."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    names: dict[str, object] = {}
+    with serving() as server:
+        for block in _blocks(page, "python"):
+            exec(compile(block.replace("localhost:8081", server.uri), page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_schemas_of_a_page_load(page: Path, tmp_path: Path) -> None:
+    """Each YAML block is a schema that the viewer takes."""
+    for block in _blocks(page, "yaml"):
+        file = tmp_path / "plots.yaml"
+        file.write_text(block)
+        assert schema.load(file)
+
+
+def test_the_logging_example_is_short() -> None:
+    """Twelve lines say all that a beginner needs."""
+    assert len(_blocks(ROOT / "README.md", "python")[0].replace("\n\n", "\n").splitlines()) <= 12
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    """Files that a page names exist."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target

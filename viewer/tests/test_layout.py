@@ -1,0 +1,115 @@
+"""The URL's grammar: what it describes, and what it says when it describes nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamvis_viewer.layout import AXES, KEYS, UrlError, parse
+from streamvis_viewer.schema import Plot, Schema
+
+SCHEMA = Schema({name: Plot(columns=["x", "y"], names=f"default-{name}") for name in "ABC"}, "plots.yaml")
+
+
+def test_rows_as_drawn_in_the_documentation() -> None:
+    """A and B share the first row as 1 to 2; C fills the second, which is twice as high."""
+    page = parse({"rows": ["A,B;C"], "width": ["1,2,1"], "height": ["1,2"]}, SCHEMA)
+    assert page.direction == "rows"
+    assert page.template == "minmax(0,1fr) minmax(0,2fr)"
+    assert [track.template for track in page.tracks] == ["minmax(0,1fr) minmax(0,2fr)", "minmax(0,1fr)"]
+    assert [cell.plot for cell in page.cells] == ["A", "B", "C"]
+
+
+def test_columns_take_the_width_that_their_weight_says() -> None:
+    """With width=2,1 the left column is two thirds of the page."""
+    page = parse({"cols": ["A,B;C"], "width": ["2,1"], "height": ["1,2,1"]}, SCHEMA)
+    assert page.template == "minmax(0,2fr) minmax(0,1fr)"
+    assert [track.template for track in page.tracks] == ["minmax(0,1fr) minmax(0,2fr)", "minmax(0,1fr)"]
+
+
+def test_names_come_once_for_all_or_once_per_plot_or_from_the_schema() -> None:
+    """The URL's patterns win over the schema's, in the order of the plots."""
+    rows = {"rows": ["A,B;C"]}
+    assert [cell.names for cell in parse(rows, SCHEMA).cells] == ["default-A", "default-B", "default-C"]
+    assert [cell.names for cell in parse({**rows, "names": ["!x"]}, SCHEMA).cells] == ["!x"] * 3
+    assert [cell.names for cell in parse({**rows, "names": ["a", "b", "c"]}, SCHEMA).cells] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("query", "key", "found"),
+    [
+        ({}, "rows, cols", "neither"),
+        ({"rows": ["A"], "cols": ["B"]}, "rows, cols", "both"),
+        ({"rows": ["A", "B"]}, "rows", "it 2 times"),
+        ({"rows": ["D"]}, "rows", "the plot 'D'"),
+        ({"rows": ["A,,B"]}, "rows", "an empty plot name"),
+        ({"rows": [""]}, "rows", "an empty plot name"),
+        ({"rows": [",".join("A" * 65)]}, "rows", "65 plots"),
+        ({"rows": ["A"], "width": ["0"]}, "width", "'0'"),
+        ({"rows": ["A"], "width": ["nan"]}, "width", "'nan'"),
+        ({"rows": ["A"], "width": ["wide"]}, "width", "'wide'"),
+        ({"rows": ["A"], "width": [""]}, "width", "nothing"),
+        ({"rows": ["A"], "height": ["1,2"]}, "height", "2 in '1,2'"),
+        ({"rows": ["A"], "axes": ["log"]}, "axes", "'log'"),
+        ({"rows": ["A"], "scopes": ["("]}, "scopes", "pattern '('"),
+        ({"rows": ["A"], "names": ["(?=a)"]}, "names", "pattern '(?=a)'"),
+        ({"rows": ["A,B,C"], "names": ["a", "b"]}, "names", "it 2 times"),
+        ({"rows": ["A"], "color": ["q"]}, "color", "'q'"),
+        ({"rows": ["A"], "colour": ["s"]}, "colour", "an unknown key"),
+        ({"rows": ["A"], "smooth": ["0.5"]}, "smooth", "'0.5'"),
+        ({"rows": ["A"], "gl": ["on"]}, "gl", "'on'"),
+    ],
+)
+def test_each_mistake_is_named_with_what_was_found(query: dict[str, list[str]], key: str, found: str) -> None:
+    """The error leads to the key, and offers the plots that there are."""
+    with pytest.raises(UrlError) as caught:
+        parse(query, SCHEMA)
+    assert [problem.key for problem in caught.value.problems] == [key]
+    assert found in caught.value.problems[0].found
+    assert caught.value.problems[0].expected
+    assert caught.value.offers == ("A", "B", "C")
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    """Nobody has to fix an address key by key."""
+    with pytest.raises(UrlError) as caught:
+        parse({"rows": ["A,X"], "width": ["1"], "axes": ["lin,log"], "foo": [""]}, SCHEMA)
+    assert {problem.key for problem in caught.value.problems} == {"rows", "width", "axes", "foo"}
+
+
+grids = st.lists(st.lists(st.sampled_from("ABC"), min_size=1, max_size=4), min_size=1, max_size=4)
+weights = st.floats(0.001, 1000).map(lambda value: float(f"{value:g}"))
+
+
+@given(grids, st.sampled_from(["rows", "cols"]), st.data())
+def test_every_well_formed_url_is_the_page_that_it_says(grid: list[list[str]], direction: str, data: st.DataObject) -> None:
+    """Plots, weights and axes come back in their places."""
+    count = sum(map(len, grid))
+    inner = data.draw(st.lists(weights, min_size=count, max_size=count))
+    outer = data.draw(st.lists(weights, min_size=len(grid), max_size=len(grid)))
+    axes = data.draw(st.lists(st.sampled_from(AXES), min_size=count, max_size=count))
+    cell_key, track_key = ("width", "height") if direction == "rows" else ("height", "width")
+    query = {
+        direction: [";".join(",".join(track) for track in grid)],
+        cell_key: [",".join(f"{weight:g}" for weight in inner)],
+        track_key: [",".join(f"{weight:g}" for weight in outer)],
+        "axes": [",".join(axes)],
+    }
+    page = parse(query, SCHEMA)
+    assert [[cell.plot for cell in track.cells] for track in page.tracks] == grid
+    assert [cell.weight for cell in page.cells] == inner
+    assert [track.weight for track in page.tracks] == outer
+    assert [cell.axes for cell in page.cells] == axes
+    assert [cell.key for cell in page.cells] == [f"p{number}" for number in range(count)]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), st.lists(st.text(max_size=12), min_size=1, max_size=3)))
+def test_no_url_raises_anything_but_a_url_error(query: dict[str, list[str]]) -> None:
+    """Whatever stands in an address, the answer is a page or a list of problems."""
+    try:
+        page = parse(query, SCHEMA)
+    except UrlError as error:
+        assert error.problems
+    else:
+        assert page.cells

@@ -1,0 +1,125 @@
+"""What a schema may say, and how it is told that it may not."""
+
+from pathlib import Path
+
+import pytest
+from streamvis import Topic
+
+from streamvis_viewer.figures import build
+from streamvis_viewer.layout import Cell
+from streamvis_viewer.schema import ConfigKey, SchemaError, infer, load, parse
+
+CONTRACT = """\
+DEFAULTS:
+  color: {key_fun: sni, palette: Set1_9}
+  figure_kwargs:
+    title: {text_font_size: 24px}
+loss:
+  names: train/.*loss
+  glyph_kind: line
+  glyph_kwargs: {line_width: 2}
+  columns: [x, y]
+  color:
+    key_fun: [s, {config: lr}]
+    palette: Turbo256
+  figure_kwargs: {title: {text: Loss}, xaxis: {axis_label: SGD Step}, yaxis: {axis_label: Nats}, legend: {}}
+cloud:
+  glyph_kind: scatter
+  columns: [x, y, t]
+  filter_opts: {columns: [t, layer]}
+"""
+
+
+def test_the_documented_schema_is_read() -> None:
+    """Every key of the documented example arrives."""
+    schema = parse(CONTRACT, "plots.yaml")
+    loss, cloud = schema.plots["loss"], schema.plots["cloud"]
+    assert list(schema.plots) == ["loss", "cloud"]
+    assert loss.color.key_fun == ("s", ConfigKey("lr"))
+    assert loss.names == "train/.*loss"
+    assert cloud.sliders == ("t", "layer")
+    assert cloud.needed == {"x", "y", "t", "layer"}
+
+
+def test_defaults_are_merged_deeply_and_the_plot_wins() -> None:
+    """A plot that sets the title's text keeps the default's font size, and its own palette."""
+    schema = parse(CONTRACT, "plots.yaml")
+    assert schema.plots["loss"].figure_kwargs["title"] == {"text_font_size": "24px", "text": "Loss"}
+    assert (schema.plots["loss"].color.palette, schema.plots["cloud"].color.palette) == ("Turbo256", "Set1_9")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("line_width: 2", "line_wdth: 2"), "line 8: loss.glyph_kwargs.line_wdth: found the unknown key 'line_wdth'"),
+        (("line_width: 2", "line_wdth: 2"), "allowed: alpha, line_width"),
+        (("line_width: 2", "line_width: -1"), "line 8: loss.glyph_kwargs.line_width: found -1"),
+        (("glyph_kind: line", "glyph_kind: lien"), "line 7: loss.glyph_kind: found 'lien'; allowed: line, scatter"),
+        (("glyph_kind: line", "glyph_knd: line"), "line 7: loss.glyph_knd: found the unknown key 'glyph_knd'; allowed: names"),
+        (("Turbo256", "Turbo25"), "line 12: loss.color.palette: found 'Turbo25'"),
+        (("Turbo256", "Turbo25"), "such as Turbo256"),
+        (("Set1_9", "Sett"), "line 2: cloud.color.palette: found 'Sett'"),
+        (("24px", "24pxx"), "line 4: loss.figure_kwargs.title.text_font_size: found '24pxx'"),
+        (("axis_label: SGD", "axs_label: SGD"), "loss.figure_kwargs.xaxis.axs_label: found the unknown key 'axs_label'"),
+        (("legend: {}", "legend: {a: 1}"), "loss.figure_kwargs.legend.a: found the unknown key 'a'; allowed: title, visible"),
+        (("[s, {config: lr}]", "sx"), "line 11: loss.color.key_fun: found 'sx'"),
+        (("columns: [x, y]\n", "columns: [x]\n"), "line 9: loss.columns: found ['x']"),
+        (("  columns: [x, y]\n", ""), "line 5: loss: found no 'columns'; expected it, such as columns: [x, y]"),
+        (("{columns: [t, layer]}", "{}"), "line 17: cloud.filter_opts: found {}"),
+        (("train/.*loss", "train/(.*loss"), "line 6: loss.names: found 'train/(.*loss'"),
+        (("cloud:", "loss:"), "line 14: loss: found it a second time, first on line 5"),
+        (("cloud:", "a,b:"), "line 14: a,b: found 'a,b' as a plot's name"),
+        (("{text: Loss}", "{text: Loss"), "line 14: found"),
+    ],
+)
+def test_an_error_names_file_line_key_found_and_allowed(change: tuple[str, str], says: str) -> None:
+    """Each kind of mistake is one line that leads to its place."""
+    text = CONTRACT.replace(*change)
+    assert text != CONTRACT
+    with pytest.raises(SchemaError) as caught:
+        parse(text, "plots.yaml")
+    assert str(caught.value).startswith("plots.yaml, ")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "loss\n", "DEFAULTS: {}\n", "loss: 3\n", "1: {columns: [x, y]}\n", "!!x y"])
+def test_a_text_that_is_no_schema_is_refused(text: str) -> None:
+    """Whatever YAML allows beside a mapping of plots ends in a schema error."""
+    with pytest.raises(SchemaError, match=r"plots\.yaml"):
+        parse(text, "plots.yaml")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A missing file, a folder and bytes that are no text are schema errors."""
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "none.yaml", tmp_path, binary):
+        with pytest.raises(SchemaError, match=str(path)):
+            load(path)
+
+
+def test_plots_are_inferred_from_names_and_columns() -> None:
+    """step/value and x/y are lines; x, y, t is a cloud with a slider; single columns are no plot."""
+    topics = [
+        Topic(1, "run", "loss", ("step", "value")),
+        Topic(2, "run", "acc", ("epoch", "step", "time", "value")),
+        Topic(3, "run", "cloud", ("t", "x", "y")),
+        Topic(4, "run", "single", ("a",)),
+        Topic(5, "run", "a,b", ("p", "q", "r")),
+    ]
+    plots = infer(topics).plots
+    assert {name: (plot.glyph_kind, plot.columns, plot.sliders) for name, plot in plots.items()} == {
+        "a_b": ("line", ["p", "q"], ()),
+        "acc": ("line", ["step", "value"], ()),
+        "cloud": ("scatter", ["x", "y"], ("t",)),
+        "loss": ("line", ["step", "value"], ()),
+    }
+    assert plots["acc"].ignore == ["epoch", "time"]
+
+
+def test_a_figure_shows_dollar_signs_as_they_stand() -> None:
+    """Names are text: Bokeh must not read a pair of dollar signs as a formula."""
+    plot = parse("p: {columns: [x, y], figure_kwargs: {title: {text: $$x$$}}}", "s").plots["p"]
+    made = build(Cell("p0", "p"), plot)
+    assert "$$" not in made.title.text
