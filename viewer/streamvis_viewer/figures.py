@@ -25,8 +25,10 @@ _FIGURE_LOOK = {
     "background_fill_color": None,
     "border_fill_color": None,
     "outline_line_color": None,
-    "min_border": 8,
     "toolbar_location": "above",
+    "min_border_left": 66,  # room for the labels of most axes, so that the frame stays where it is when they change
+    "min_border_right": 18,
+    "min_border_bottom": 50,
 }
 _TITLE_LOOK = {"text_font": _FONT, "text_font_size": "15px", "text_font_style": "bold", "text_color": "#1d2430"}
 _AXIS_LOOK = {

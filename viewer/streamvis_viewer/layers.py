@@ -1,7 +1,7 @@
 """The drawing layers as Bokeh models: all series of one plot in one renderer.
 
-Their JavaScript is ``static/layers.js``. The points never pass through Bokeh's document: the page feeds them to the live
-layer with the same `key`.
+Their JavaScript is ``static/layers.js``. The points never pass through Bokeh's document: the page feeds them to the
+live layer with the same `key`.
 """
 
 from bokeh.core.properties import Enum, Float, Percent, String

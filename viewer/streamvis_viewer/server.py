@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import secrets
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from bokeh.application import Application
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.netutil import bind_sockets
 from tornado.web import StaticFileHandler
+from tornado.websocket import WebSocketHandler
 
 from streamvis import Client, StreamvisError, Subscription, Update
 from streamvis.errors import UsageError
@@ -35,6 +37,9 @@ from streamvis_viewer.tabs import Tab, Views
 _GRPC_URI = re.compile(r"unix:.+|[^\s/]+:\d+")
 _WEB_URI = re.compile(r"(?:http://)?(\[[0-9a-fA-F:]+\]|[^:/\[\]\s]+):(\d{1,5})/?")
 _PING_SECONDS = 30
+_BACKLOG = 128
+_GOING_AWAY = 1001
+_CLOSE_SECONDS = 1.0
 _SESSION_MILLISECONDS = 60_000
 """How long a page may take to load on a slow machine."""
 
@@ -52,6 +57,7 @@ class Viewer:
         self._store = SeriesStore()
         self._feed = Feed(lambda: _subscription(grpc_uri), self)
         self._views = Views(self._store, self._feed)
+        self._open_sockets: set[WebSocketHandler] = set()
         self._sockets = _bind(host, port)
         self.port: int = self._sockets[0].getsockname()[1]
         self.url = f"http://{host}:{self.port}"
@@ -66,6 +72,12 @@ class Viewer:
         """Ends the feed, and closes all pages."""
         await asyncio.to_thread(self._feed.close)  # whose thread may be waiting for this loop
         self._server.stop(wait=False)
+        for open_socket in tuple(self._open_sockets):
+            open_socket.close(_GOING_AWAY)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while self._open_sockets:  # noqa: ASYNC110 - tornado tells nobody when a socket has closed
+                    await asyncio.sleep(0.01)
         await self._http.close_all_connections()
 
     def _on_loop(self, call: Callable[[], None]) -> None:
@@ -112,6 +124,7 @@ class Viewer:
             websocket_ping_interval=_PING_SECONDS,
             default_handler_class=NotFoundHandler,
             allowed_origins=origins,
+            open_sockets=self._open_sockets,
             read_query=self.read_query,
             schema=self.schema,
             topics=self._store.topics,
@@ -150,12 +163,26 @@ def parse_web_uri(web_uri: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
-def _bind(host: str, port: int) -> list[Any]:
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets for all addresses of the host, on one port. Raises StreamvisError."""
+    bound: list[socket.socket] = []
     try:
-        return bind_sockets(port, host.strip("[]"))
+        for family, _, _, _, address in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM):
+            try:
+                made = socket.create_server((address[0], port), family=family, backlog=_BACKLOG)
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL or not bound:  # a name may stand for more than this machine has
+                    raise
+                continue
+            made.setblocking(False)
+            bound.append(made)
+            port = made.getsockname()[1]
     except OSError as error:
+        for made in bound:
+            made.close()
         reason = (error.strerror or str(error)).lower()
         raise StreamvisError(f"cannot listen at {host}:{port}: {reason}; choose another port or host") from None
+    return bound
 
 
 def serve(
@@ -181,24 +208,23 @@ async def _run_until_signal(web_uri: str, grpc_uri: str, schema: Schema | None, 
 def serving(web_uri: str, grpc_uri: str, schema_file: Path | None = None) -> Iterator[str]:
     """A viewer in a thread of this process, at the address that the block gets. Raises as `serve` does."""
     schema = load(schema_file) if schema_file else None
-    ready: Future[str] = Future()
-    stop = asyncio.Event()
-    loop = asyncio.new_event_loop()
+    ready: Future[tuple[str, Callable[[], object]]] = Future()
 
-    def run() -> None:
-        with closing(loop):
-            try:
-                loop.run_until_complete(_run(web_uri, grpc_uri, schema, ready.set_result, stop))
-            except StreamvisError as error:
-                ready.set_exception(error)
+    async def run() -> None:
+        stop = asyncio.Event()
+        end = partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set)
+        try:
+            await _run(web_uri, grpc_uri, schema, lambda url: ready.set_result((url, end)), stop)
+        except StreamvisError as error:
+            ready.set_exception(error)
 
-    thread = threading.Thread(target=run, name="streamvis-viewer", daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="streamvis-viewer", daemon=True)
     thread.start()
+    url, end = ready.result()
     try:
-        yield ready.result()
+        yield url
     finally:
-        if thread.is_alive():
-            loop.call_soon_threadsafe(stop.set)
+        end()
         thread.join()
 
 

@@ -55,6 +55,16 @@ class PlotSocket(WSHandler):
         """See `is_own_origin`."""
         return is_own_origin(origin, self.request, self.settings["allowed_origins"])
 
+    def open(self) -> None:
+        """Notes that it is open, for the end of the process."""
+        self.settings["open_sockets"].add(self)
+        super().open()
+
+    def on_close(self) -> None:
+        """The tab is gone."""
+        self.settings["open_sockets"].discard(self)
+        super().on_close()
+
 
 class DataSocket(WebSocketHandler):
     """Sends a tab its frames. The page's signed token says what the tab shows."""
@@ -80,6 +90,7 @@ class DataSocket(WebSocketHandler):
 
     def open(self, *_: str, **__: str) -> None:
         """Begins to send, if the token is one that this process has signed."""
+        self.settings["open_sockets"].add(self)
         query = self._query()
         if query is None:
             self.close(4403, "this page belongs to another viewer process: reload it")
@@ -98,6 +109,7 @@ class DataSocket(WebSocketHandler):
 
     def on_close(self) -> None:
         """The tab is gone."""
+        self.settings["open_sockets"].discard(self)
         if self._pump:
             self._pump.cancel()
         if self._tab:

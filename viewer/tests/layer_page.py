@@ -42,7 +42,9 @@ import {layers} from "/static/layers.js";
 import {PackedSeries} from "/static/series.js";
 import * as canvas from "/static/canvas.js";
 import * as gl from "/static/gl.js";
-const typed = {counts: Uint32Array, slots: Uint32Array, x: Float32Array, y: Float32Array, t: Float32Array, rgba: Uint8Array};
+const typed = {
+  counts: Uint32Array, slots: Uint32Array, x: Float32Array, y: Float32Array, t: Float32Array, rgba: Uint8Array,
+};
 const array = (name, values) => typed[name].from(values, value => value === null ? NaN : value);
 Object.assign(window, {
   layers, PackedSeries, canvas, gl,
@@ -56,7 +58,8 @@ Object.assign(window, {
     view.request_repaint();
   }),
   frame: (key = "A", border = 0) => {
-    const view = layers.get(key).plot_view, {bbox} = view.frame, {primary} = view.canvas_view, ratio = primary.pixel_ratio;
+    const view = layers.get(key).plot_view, {bbox} = view.frame, {primary} = view.canvas_view;
+    const ratio = primary.pixel_ratio;
     const [width, height] = [(bbox.width + 2 * border) * ratio, (bbox.height + 2 * border) * ratio];
     const {data} = primary.ctx.getImageData((bbox.left - border) * ratio, (bbox.top - border) * ratio, width, height);
     let text = "";
@@ -70,7 +73,7 @@ window.ready = true;
 
 
 class _Files(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 (the base class's name)
+    def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         folder, _, name = path[1:].rpartition("/")
         root = {"static": STATIC, "bokeh": BOKEH}.get(folder)
@@ -130,6 +133,7 @@ class LayerPage:
 
     def show(self, plot: Any) -> None:
         """Shows this figure instead of the one before."""
+        self.page.bring_to_front()
         item = json.loads(json.dumps(json_item(plot)))
         self.page.evaluate(
             "async item => { window.shown?.clear(); window.shown = await Bokeh.embed.embed_item(item, 'plot'); }", item
@@ -137,7 +141,7 @@ class LayerPage:
         self.page.wait_for_function("layers.size && [...layers.values()][0].plot_view.frame?.bbox.width > 0")
 
     def do(self, script: str, argument: Any = None) -> Any:
-        """Evaluates an expression over `layer(key)`, the helpers of the page and `argument`."""
+        """Evaluates an expression over `layer(key)`, the functions of the page and `argument`."""
         return self.page.evaluate(f"async argument => {script}", argument)
 
     def replace(self, *series: dict[str, Any], origin: tuple[float, float] = (0, 0), key: str = "A") -> None:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
 from streamvis import Client, DataLogger, Subscription, Update
 from streamvis.server.run import serving
-
 from streamvis_viewer import feed as feeds
 from streamvis_viewer.feed import Feed
 

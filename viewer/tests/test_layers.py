@@ -49,7 +49,9 @@ def pages() -> dict[tuple[str, float], LayerPage]:
 
 
 @pytest.fixture
-def open_page(url: str, contexts: dict[float, BrowserContext], pages: dict[tuple[str, float], LayerPage]) -> Iterator[Open]:
+def open_page(
+    url: str, contexts: dict[float, BrowserContext], pages: dict[tuple[str, float], LayerPage]
+) -> Iterator[Open]:
     """Opens a page with these renderers; no test may leave an error in a page's console."""
     opened: list[LayerPage] = []
 
@@ -88,11 +90,11 @@ def line(x: Any, y: Any, rgba: list[int] = RED, **more: Any) -> dict[str, Any]:
 
 
 def is_color(pixels: Pixels, rgba: list[int]) -> NDArray[np.bool_]:
-    return (np.abs(pixels.astype(int) - rgba) <= 3).all(axis=2)
+    return np.asarray((np.abs(pixels.astype(int) - rgba) <= 3).all(axis=2))
 
 
 def inked(pixels: Pixels) -> NDArray[np.bool_]:
-    return (pixels[..., :3] < 250).any(axis=2)
+    return np.asarray((pixels[..., :3] < 250).any(axis=2))
 
 
 def row(y: float) -> int:
@@ -196,7 +198,7 @@ def test_hidden_series_are_gone_and_come_back(show: Open) -> None:
 
 
 def test_colors_change(show: Open) -> None:
-    """setColors recolours every slot."""
+    """Every slot can be recoloured."""
     page = show(LineLayer(key="A"))
     page.replace(line([10, 290], [50, 50]), line([10, 290], [150, 150], BLUE))
     page.do("layer().setColors(Uint8Array.from(argument))", GREEN + RED)
@@ -345,7 +347,7 @@ def test_stamps_look_like_paths(open_page: Open, marker: str, rgba: list[int]) -
     by_stamp = page.pixels().astype(int)
     assert np.abs(by_path - by_stamp).mean() < 1
     assert np.abs(by_path - by_stamp).max() < 110
-    assert (255 - by_stamp).sum() == pytest.approx((255 - by_path).sum(), rel=0.02)
+    assert (255 - by_stamp[..., :3]).sum() == pytest.approx((255 - by_path[..., :3]).sum(), rel=0.03)
 
 
 def test_select_shows_the_points_of_one_t(show: Open) -> None:
@@ -491,7 +493,7 @@ def test_nearest_finds_what_a_search_of_all_points_finds(open_page: Open) -> Non
 
 
 def test_stats_tell_the_backend_and_the_points(show: Open, backend: str) -> None:
-    """stats counts paints and the points of the visible series."""
+    """The statistics count paints and the points of the visible series."""
     page = show(LineLayer(key="A"))
     page.replace(line([1, 2, 3], [1, 2, 3]), line([1, 2], [1, 2]))
     page.pixels()
@@ -568,7 +570,7 @@ def test_layers_share_one_context_and_leave_the_map(open_page: Open) -> None:
 
 
 def test_pan_uploads_nothing_and_append_only_the_tail(open_page: Open) -> None:
-    """Once uploaded, points stay on the GPU: a pan changes uniforms, an append writes its own bytes, hiding a texture."""
+    """Once uploaded, points stay on the GPU: a pan changes uniforms, an append writes its own bytes."""
     page = open_page(LineLayer(key="A"), gl="force", fresh=True)
     page.replace(line(np.arange(200), np.arange(200)), line([1], [1]))
     page.append(0, [200], [200])
@@ -610,8 +612,8 @@ def test_export_contains_the_series(show: Open) -> None:
                     return [...ctx.getImageData(bbox.left + 100, bbox.top + 150, 1, 1).data]; }""")
     assert png == RED
     svg = page.do('layer().plot_view.export("svg").ctx.get_serialized_svg(true)')
-    print(svg)
-    assert re.search(r'<path[^>]*stroke="#?xx', svg)
+    assert re.search(r'<path[^>]* stroke="rgb\(255,0,0\)"', svg)
+    assert re.search(r'<path[^>]* fill="rgb\(0,0,255\)"', svg)
 
 
 @pytest.mark.parametrize(("wish", "expected"), [("", "canvas"), ("off", "canvas"), ("force", "webgl")])
@@ -630,8 +632,10 @@ def test_data_ranges_follow_the_layers(open_page: Open) -> None:
     page.replace(line([1000, 3000], [-5, 5]))
     assert inked(page.pixels()).any()
     window = page.do("(({x_range: x, y_range: y}) => [x.start, x.end, y.start, y.end])(layer().plot_view.model)")
-    assert window[0] < 1000 < 3000 < window[1]
-    assert window[2] < -5 < 5 < window[3]
+    assert window[0] < 1000
+    assert window[1] > 3000
+    assert window[2] < -5
+    assert window[3] > 5
 
 
 def test_bokeh_tools_work_beside_a_layer(open_page: Open) -> None:
@@ -671,7 +675,7 @@ CONTRACT = {
     "plot_view.frame.bbox": "Number.isFinite(view.plot_view.frame.bbox.left + view.plot_view.frame.bbox.bottom)",
     "plot_view.frame.bbox.contains": "view.plot_view.frame.bbox.contains",
     "plot_view.repainted": "view.plot_view.repainted.connect",
-    "plot_view.invalidate_dataranges": 'Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Object.getPrototypeOf('
+    "plot_view.invalidate_dataranges": "Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Object.getPrototypeOf("
     'view.plot_view)), "invalidate_dataranges")?.set ?? "invalidate_dataranges" in view.plot_view',
     "auto-ranged": "view.plot_view.auto_ranged_renderers.includes(view)",
     "model.change": "view.model.change.connect",

@@ -83,7 +83,9 @@ weights = st.floats(0.001, 1000).map(lambda value: float(f"{value:g}"))
 
 
 @given(grids, st.sampled_from(["rows", "cols"]), st.data())
-def test_every_well_formed_url_is_the_page_that_it_says(grid: list[list[str]], direction: str, data: st.DataObject) -> None:
+def test_every_well_formed_url_is_the_page_that_it_says(
+    grid: list[list[str]], direction: str, data: st.DataObject
+) -> None:
     """Plots, weights and axes come back in their places."""
     count = sum(map(len, grid))
     inner = data.draw(st.lists(weights, min_size=count, max_size=count))
@@ -104,12 +106,13 @@ def test_every_well_formed_url_is_the_page_that_it_says(grid: list[list[str]], d
     assert [cell.key for cell in page.cells] == [f"p{number}" for number in range(count)]
 
 
-@given(st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), st.lists(st.text(max_size=12), min_size=1, max_size=3)))
+@given(
+    st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), st.lists(st.text(max_size=12), min_size=1, max_size=3))
+)
 def test_no_url_raises_anything_but_a_url_error(query: dict[str, list[str]]) -> None:
     """Whatever stands in an address, the answer is a page or a list of problems."""
     try:
-        page = parse(query, SCHEMA)
+        described = len(parse(query, SCHEMA).cells)
     except UrlError as error:
-        assert error.problems
-    else:
-        assert page.cells
+        described = len(error.problems)
+    assert described

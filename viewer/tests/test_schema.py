@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from streamvis import Topic
 
+from streamvis import Topic
 from streamvis_viewer.figures import build
 from streamvis_viewer.layout import Cell
 from streamvis_viewer.schema import ConfigKey, SchemaError, infer, load, parse
@@ -55,13 +55,22 @@ def test_defaults_are_merged_deeply_and_the_plot_wins() -> None:
         (("line_width: 2", "line_wdth: 2"), "allowed: alpha, line_width"),
         (("line_width: 2", "line_width: -1"), "line 8: loss.glyph_kwargs.line_width: found -1"),
         (("glyph_kind: line", "glyph_kind: lien"), "line 7: loss.glyph_kind: found 'lien'; allowed: line, scatter"),
-        (("glyph_kind: line", "glyph_knd: line"), "line 7: loss.glyph_knd: found the unknown key 'glyph_knd'; allowed: names"),
+        (
+            ("glyph_kind: line", "glyph_knd: line"),
+            "line 7: loss.glyph_knd: found the unknown key 'glyph_knd'; allowed: names",
+        ),
         (("Turbo256", "Turbo25"), "line 12: loss.color.palette: found 'Turbo25'"),
         (("Turbo256", "Turbo25"), "such as Turbo256"),
         (("Set1_9", "Sett"), "line 2: cloud.color.palette: found 'Sett'"),
         (("24px", "24pxx"), "line 4: loss.figure_kwargs.title.text_font_size: found '24pxx'"),
-        (("axis_label: SGD", "axs_label: SGD"), "loss.figure_kwargs.xaxis.axs_label: found the unknown key 'axs_label'"),
-        (("legend: {}", "legend: {a: 1}"), "loss.figure_kwargs.legend.a: found the unknown key 'a'; allowed: title, visible"),
+        (
+            ("axis_label: SGD", "axs_label: SGD"),
+            "loss.figure_kwargs.xaxis.axs_label: found the unknown key 'axs_label'",
+        ),
+        (
+            ("legend: {}", "legend: {a: 1}"),
+            "loss.figure_kwargs.legend.a: found the unknown key 'a'; allowed: title, visible",
+        ),
         (("[s, {config: lr}]", "sx"), "line 11: loss.color.key_fun: found 'sx'"),
         (("columns: [x, y]\n", "columns: [x]\n"), "line 9: loss.columns: found ['x']"),
         (("  columns: [x, y]\n", ""), "line 5: loss: found no 'columns'; expected it, such as columns: [x, y]"),
@@ -83,7 +92,9 @@ def test_an_error_names_file_line_key_found_and_allowed(change: tuple[str, str],
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "loss\n", "DEFAULTS: {}\n", "loss: 3\n", "1: {columns: [x, y]}\n", "!!x y"])
+@pytest.mark.parametrize(
+    "text", ["", "- a\n- b\n", "loss\n", "DEFAULTS: {}\n", "loss: 3\n", "1: {columns: [x, y]}\n", "!!x y"]
+)
 def test_a_text_that_is_no_schema_is_refused(text: str) -> None:
     """Whatever YAML allows beside a mapping of plots ends in a schema error."""
     with pytest.raises(SchemaError, match=r"plots\.yaml"):

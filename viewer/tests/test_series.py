@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from streamvis import Block, Config, Topic, Update
 
+from streamvis import Block, Config, Topic, Update
 from streamvis_viewer.series import SeriesStore
 
 
@@ -18,7 +18,9 @@ def held(store: SeriesStore) -> dict[int, list[float]]:
     return {index: list(columns["y"]) for part in store.blocks(1) for index, columns in part.series()}
 
 
-written = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3), st.lists(st.integers(0, 99), min_size=1, max_size=3)), max_size=12)
+written = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(1, 3), st.lists(st.integers(0, 99), min_size=1, max_size=3)), max_size=12
+)
 
 
 @given(written)

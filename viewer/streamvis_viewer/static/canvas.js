@@ -26,7 +26,8 @@ export function paintLines(ctx, plot, {width, alpha}) {
   const pencil = new Pencil(ctx, plot, width);
   forVisible(series, (slot, begin, end) => {
     ctx.strokeStyle = ctx.fillStyle = cssColor(series.rgba, slot, alpha);
-    ctx.lineCap = pencil.chunk < Infinity && series.rgba[4 * slot + 3] * alpha === 255 ? "round" : "butt"; // hides where chunks meet
+    const opaque = series.rgba[4 * slot + 3] * alpha === 255;
+    ctx.lineCap = opaque && pencil.chunk < Infinity ? "round" : "butt"; // round ends hide where chunks meet
     pencil.trace(begin, end);
     pencil.dots(Math.max(width, 2));
     points += end - begin;

@@ -83,7 +83,9 @@ export class Plot {
     this.#fit();
   }
 
-  say(text) {
+  /** What is said in place of points; `waiting` hides the empty axes as well. */
+  say(text, waiting) {
+    this.cell.classList.toggle("waiting", waiting);
     const veil = this.cell.querySelector(".veil");
     veil.textContent = text;
     veil.hidden = !text;

@@ -1,7 +1,7 @@
 // The bar at the bottom and the banner at the top.
 
 const number = new Intl.NumberFormat("en").format;
-const many = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : noun.endsWith("s") ? "" : "s"}`;
+const many = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 
 export class Status {
   #banner = document.getElementById("banner");
@@ -29,7 +29,7 @@ export class Status {
     const points = plots.reduce((sum, plot) => sum + plot.points, 0);
     document.getElementById("counts").textContent = `${number(series)} series · ${many(points, "point")}`;
     document.getElementById("backend").textContent = [...new Set(plots.map(plot => plot.view.backend))].join(", ");
-    for (const plot of plots) plot.say(emptiness(plot, this.#server.state));
+    for (const plot of plots) plot.say(emptiness(plot, this.#server.state), !plot.points && plot.note?.loading !== false);
   }
 
   connected() {

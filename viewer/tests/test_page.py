@@ -1,0 +1,384 @@
+"""The page in a real browser, with a real data server, while another process writes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page
+
+from streamvis import Client, DataLogger
+from streamvis.server.run import ServerThread
+from streamvis.server.run import serving as data_serving
+from streamvis_viewer import serving
+from streamvis_viewer.frames import Op, encode, note
+from viewer.tests.layer_page import chromium
+
+pytestmark = pytest.mark.browser
+
+BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two of Category10
+SCHEMA = """
+DEFAULTS: {color: {key_fun: s, palette: Category10_10}}
+loss: {names: loss, columns: [x, y], glyph_kwargs: {line_width: 3}, figure_kwargs: {title: Loss}}
+cloud: {names: cloud, columns: [x, y], glyph_kind: scatter, glyph_kwargs: {size: 6}, filter_opts: {column: t}}
+wide: {names: wide, columns: [x, y]}
+"""
+WRITER = """
+import sys
+import numpy as np
+from streamvis import DataLogger
+with DataLogger(sys.argv[2], grpc_uri=sys.argv[1]) as logger:
+    logger.write(sys.argv[3], x=np.arange(50), y=np.full(50, float(sys.argv[4])))
+"""
+INK = """async ([key, rgb]) => {
+  const {layers} = await import("/assets/layers.js");
+  const {frame: {bbox}, canvas_view: {primary}} = layers.get(key).plot_view;
+  const box = [bbox.left, bbox.top, bbox.width, bbox.height].map(pixels => pixels * primary.pixel_ratio);
+  const {data} = primary.ctx.getImageData(...box);
+  const isInk = i => data[i + 3] > 200 && rgb.every((value, c) => Math.abs(value - data[i + c]) < 8);
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4) count += isInk(i);
+  return count;
+}"""
+BOXES = """selector => [...document.querySelectorAll(selector)].map(element => {
+  const {x, y, width, height} = element.getBoundingClientRect();
+  return [x, y, width, height];
+})"""
+DRAWN = """async () => {
+  const {layers} = await import("/assets/layers.js");
+  return layers.size > 0 && [...layers.values()].every(layer => layer.plot_view.frame?.bbox.width > 0);
+}"""
+RANGES = """async key => {
+  const {layers} = await import("/assets/layers.js");
+  const {x_range, y_range} = layers.get(key).plot_view.model;
+  return [x_range.start, x_range.end, y_range.start, y_range.end];
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def data() -> Iterator[ServerThread]:
+    with data_serving("memory:") as server:
+        yield server
+
+
+@pytest.fixture
+def url(data: ServerThread, tmp_path: Path) -> Iterator[str]:
+    schema = tmp_path / "plots.yaml"
+    schema.write_text(SCHEMA)
+    with serving("127.0.0.1:0", data.uri, schema) as address:
+        yield address
+
+
+@pytest.fixture
+def visit(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
+    """Opens addresses; no page may report an error, navigate again or ask for anything after it has loaded."""
+    opened: list[tuple[Page, list[str]]] = []
+
+    def opener(path: str, width: int = 900, height: int = 600, base: str = url) -> Page:
+        page = browser.new_page(viewport={"width": width, "height": height})
+        faults: list[str] = []
+        opened.append((page, faults))
+        page.on("pageerror", lambda error: faults.append(f"{error}\n{error.stack}"))
+        page.goto(base + path)
+        until(lambda: bool(page.evaluate(DRAWN)))
+        page.on("framenavigated", lambda frame: faults.append(f"navigated to {frame.url}"))
+        page.on("request", lambda request: faults.append(f"asked for {request.url}") if asks(request) else None)
+        return page
+
+    yield opener
+    for page, _ in opened:
+        page.close()
+    assert [faults for _, faults in opened] == [[] for _ in opened]
+
+
+def asks(request: Any) -> bool:
+    return request.resource_type in {"xhr", "fetch", "document", "eventsource"}
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        threading.Event().wait(0.02)
+
+
+def ink(page: Page, color: tuple[int, int, int], key: str = "p0") -> int:
+    return int(page.evaluate(INK, [key, color]))
+
+
+def shows(page: Page, text: str, where: str = "#counts") -> None:
+    page.wait_for_function(
+        "([where, text]) => document.querySelector(where)?.textContent.includes(text)", arg=[where, text]
+    )
+
+
+def write_elsewhere(uri: str, scope: str, name: str, value: float) -> None:
+    subprocess.run([sys.executable, "-c", WRITER, uri, scope, name, str(value)], check=True, timeout=60)
+
+
+def write(uri: str, scope: str, name: str, **columns: Any) -> None:
+    with DataLogger(scope, grpc_uri=uri) as logger:
+        logger.write(name, **columns)
+
+
+def test_what_another_process_writes_is_drawn_without_reload_or_polling(
+    data: ServerThread, visit: Callable[..., Page]
+) -> None:
+    """A run's colour is absent from the plot's frame before, and there after; a second run gets its own."""
+    page = visit("/?rows=loss")
+    shows(page, "nothing that was logged fits", ".veil")
+    assert ink(page, BLUE) == 0
+    write_elsewhere(data.uri, "run1", "loss", 1.0)
+    shows(page, "1 series · 50 points")
+    until(lambda: ink(page, BLUE) > 500)
+    assert ink(page, ORANGE) == 0
+    write_elsewhere(data.uri, "run2", "loss", 2.0)
+    until(lambda: ink(page, ORANGE) > 500)
+    assert ink(page, BLUE) > 500
+    assert page.locator("#runs .label").all_text_contents() == ["run1", "run2"]
+
+
+def test_a_deletion_disappears_while_one_looks(data: ServerThread, visit: Callable[..., Page]) -> None:
+    """From the plot and from the list of runs."""
+    write(data.uri, "run1", "loss", x=np.arange(50), y=np.ones(50))
+    write(data.uri, "run2", "loss", x=np.arange(50), y=np.zeros(50))
+    page = visit("/?rows=loss")
+    until(lambda: ink(page, BLUE) > 500 and ink(page, ORANGE) > 500)
+    with Client(data.uri) as client:
+        client.delete("run1")
+    until(lambda: ink(page, BLUE) == 0)
+    assert ink(page, ORANGE) > 500
+    assert page.locator("#runs .label").all_text_contents() == ["run2"]
+
+
+@pytest.mark.parametrize(
+    ("query", "boxes"),
+    [
+        (
+            "rows=loss,cloud;wide&width=1,2,1&height=1,2",
+            [(0, 0, 1 / 3, 1 / 3), (1 / 3, 0, 2 / 3, 1 / 3), (0, 1 / 3, 1, 2 / 3)],
+        ),
+        (
+            "cols=loss,cloud;wide&width=2,1&height=1,2,1",
+            [(0, 0, 2 / 3, 1 / 3), (0, 1 / 3, 2 / 3, 2 / 3), (2 / 3, 0, 1 / 3, 1)],
+        ),
+    ],
+)
+def test_plots_stand_where_the_address_says(
+    visit: Callable[..., Page], query: str, boxes: list[tuple[float, ...]]
+) -> None:
+    """To the pixel, also after the window has changed, and nothing scrolls."""
+    page = visit(f"/?{query}", 1200, 800)
+    for width, height in ((1200, 800), (700, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        ((left, top, whole_width, whole_height),) = page.evaluate(BOXES, ".page")
+        wanted = [
+            [left + x * whole_width, top + y * whole_height, w * whole_width, h * whole_height] for x, y, w, h in boxes
+        ]
+        np.testing.assert_allclose(page.evaluate(BOXES, ".cell"), wanted, atol=0.1)
+        assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+            width,
+            height,
+        ]
+
+
+def test_the_view_follows_the_points_until_a_person_moves_it(data: ServerThread, visit: Callable[..., Page]) -> None:
+    """Panning stops it, reset takes it up again."""
+    write(data.uri, "run1", "loss", x=np.arange(11), y=np.arange(11.0))
+    page = visit("/?rows=loss")
+    until(lambda: page.evaluate(RANGES, "p0") == [-0.4, 10.4, -0.4, 10.4])
+    page.mouse.move(300, 300)
+    page.mouse.down()
+    page.mouse.move(360, 330, steps=4)
+    page.mouse.up()
+    moved = page.evaluate(RANGES, "p0")
+    assert moved[0] < -0.4
+    write(data.uri, "run1", "loss", x=[20], y=[20.0])
+    shows(page, "12 points")
+    assert page.evaluate(RANGES, "p0") == moved
+    page.mouse.wheel(0, -200)
+    until(lambda: page.evaluate(RANGES, "p0") != moved)
+    page.evaluate("""async () => (await import("/assets/layers.js")).layers.get("p0").plot_view.reset()""")
+    until(lambda: page.evaluate(RANGES, "p0") == [-0.8, 20.8, -0.8, 20.8])
+
+
+def test_a_slider_shows_one_value_of_its_column(data: ServerThread, visit: Callable[..., Page]) -> None:
+    """It stays at the latest until it is moved, and then at what was chosen."""
+    for t in range(3):
+        write(data.uri, "run1", "cloud", x=np.arange(10 * (t + 1)), y=np.zeros(10 * (t + 1)), t=t)
+    page = visit("/?rows=cloud")
+    shows(page, "2", ".slider output")
+    until(lambda: ink(page, BLUE) > 0)
+    latest = ink(page, BLUE)
+    page.locator(".slider input").fill("0")
+    shows(page, "0", ".slider output")
+    until(lambda: 0 < ink(page, BLUE) < latest)
+    write(data.uri, "run1", "cloud", x=np.arange(5), y=np.zeros(5), t=7)
+    shows(page, "65 points")
+    assert page.locator(".slider output").text_content() == "0"
+    page.locator(".slider input").fill("3")
+    shows(page, "7", ".slider output")
+
+
+def test_runs_are_hidden_and_shown_and_found(data: ServerThread, visit: Callable[..., Page]) -> None:
+    """By a click, alone by a double click, by the search box; without the server."""
+    write(data.uri, "run1", "loss", x=np.arange(50), y=np.ones(50))
+    write(data.uri, "run2", "loss", x=np.arange(50), y=np.zeros(50))
+    page = visit("/?rows=loss")
+    until(lambda: ink(page, BLUE) > 500 and ink(page, ORANGE) > 500)
+    page.get_by_role("button", name="run1").click()
+    until(lambda: ink(page, BLUE) == 0 and ink(page, ORANGE) > 500)
+    page.get_by_role("button", name="run1").click()
+    until(lambda: ink(page, BLUE) > 500)
+    page.get_by_role("button", name="run1").dblclick()
+    until(lambda: ink(page, ORANGE) == 0 and ink(page, BLUE) > 500)
+    page.locator("#search").fill("RUN2")
+    assert page.locator("#runs .label").all_text_contents() == ["run2"]
+    assert page.locator("#run-count").text_content() == "1 of 2"
+
+
+def test_the_nearest_point_is_read_out(data: ServerThread, visit: Callable[..., Page]) -> None:
+    """With its run and its values, whatever the run is called."""
+    write(data.uri, "<i>$$run$$", "loss", x=[1, 2, 3], y=[0.0, 0.25, 0.5])
+    page = visit("/?rows=loss")
+    shows(page, "3 points")
+    until(lambda: ink(page, BLUE) > 100)
+    where = page.evaluate(
+        """async () => {
+          const {frame, canvas_view} = (await import("/assets/layers.js")).layers.get("p0").plot_view;
+          const {left, top} = canvas_view.el.getBoundingClientRect();
+          return [left + frame.x_scale.compute(2), top + frame.y_scale.compute(0.25)];
+        }"""
+    )
+    page.mouse.move(where[0] + 4, where[1] - 4)
+    page.wait_for_selector("#readout:not([hidden])")
+    assert page.locator("#readout .label").text_content() == "<i>$$run$$"
+    assert re.split(r"\s+", page.locator("#readout .values").text_content() or "") == ["x", "2", "y", "0.25"]
+
+
+def test_log_axes_show_what_is_positive(data: ServerThread, visit: Callable[..., Page]) -> None:
+    """The ranges hold the positive points."""
+    write(data.uri, "run1", "loss", x=[1, 10, 100], y=[-1.0, 1.0, 100.0])
+    page = visit("/?rows=loss&axes=xylog")
+    shows(page, "3 points")
+    x0, x1, y0, y1 = page.evaluate(RANGES, "p0")
+    assert 5 < x0 < 10
+    assert 100 < x1 < 200
+    assert 0.5 < y0 < 1
+    assert 100 < y1 < 200
+
+
+@pytest.mark.parametrize("backend", ["canvas", "webgl"])
+def test_both_ways_of_drawing_are_said_and_draw(data: ServerThread, visit: Callable[..., Page], backend: str) -> None:
+    """The status bar names the backend."""
+    write(data.uri, "run1", "loss", x=np.arange(50), y=np.ones(50))
+    page = visit(f"/?rows=loss&gl={'force' if backend == 'webgl' else 'off'}")
+    until(lambda: ink(page, BLUE) > 500)
+    assert page.locator("#backend").text_content() == backend
+
+
+def test_the_page_says_that_the_data_server_is_away_and_goes_on_when_it_is_back(
+    visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    """Nothing is lost and nothing comes twice."""
+    address, prefix = f"unix:{tmp_path}/socket", str(tmp_path / "data")
+    schema = tmp_path / "other.yaml"
+    schema.write_text(SCHEMA)
+    with serving("127.0.0.1:0", address, schema) as base:
+        with data_serving(prefix, host=address):
+            write(address, "run1", "loss", x=[1, 2], y=[0.0, 1.0])
+            page = visit("/?rows=loss", base=base)
+            shows(page, "2 points")
+            shows(page, "live", "#connection")
+        shows(page, "The data server does not answer", "#banner")
+        assert page.locator("#banner").is_visible()
+        with data_serving(prefix, host=address):
+            write(address, "run1", "loss", x=[3], y=[2.0])
+            shows(page, "3 points")
+            until(lambda: page.locator("#banner").is_hidden())
+
+
+def test_the_page_asks_to_be_reloaded_when_another_viewer_answers(browser: Browser, data: ServerThread) -> None:
+    """Its token is worth nothing there; what it shows stays."""
+    write(data.uri, "run1", "loss", x=[1, 2], y=[0.0, 1.0])
+    with serving("127.0.0.1:0", data.uri) as base:
+        page = browser.new_page()
+        page.goto(f"{base}/?rows=loss")
+        shows(page, "2 points")
+    shows(page, "The viewer does not answer", "#banner")
+    with serving(base.removeprefix("http://"), data.uri):
+        shows(page, "reload it", "#banner")
+        shows(page, "2 points")
+        page.locator("#banner a").click()
+        shows(page, "live", "#connection")
+    page.close()
+
+
+def test_the_links_of_the_landing_page_lead_to_plots(data: ServerThread, browser: Browser, url: str) -> None:
+    """By plot, by scope, by name, and by the builder, which takes what is chosen."""
+    write(data.uri, "run1", "loss", x=[1, 2], y=[0.0, 1.0])
+    write(data.uri, "run2", "loss", x=[1, 2, 3], y=[0.0, 1.0, 2.0])
+    write(data.uri, "run1", "cloud", x=[1, 2], y=[0.0, 1.0], t=0)
+    page = browser.new_page()
+    for link, counts in (
+        ("run2", "1 series · 3 points"),
+        ("cloud", "1 series · 2 points"),
+        ("loss", "2 series · 5 points"),
+    ):
+        until(lambda: page.goto(url) is not None and "run2" in (page.text_content("main") or ""))
+        page.get_by_role("link", name=link, exact=True).first.click()
+        shows(page, counts)
+    page.goto(url)
+    page.locator("#search").fill("run2")
+    assert page.locator(".lists li:visible a").all_text_contents() == ["run2"]
+    page.locator("#search").fill("")
+    page.get_by_role("checkbox").nth(0).check()
+    page.get_by_role("checkbox").nth(1).check()
+    page.locator("[name=scopes]").fill("run1")
+    page.get_by_role("link", name="Open 2 plots").click()
+    shows(page, "2 series · 4 points")
+    assert page.locator(".cell").count() == 2
+    page.close()
+
+
+def test_the_script_reads_what_the_server_writes(url: str, browser: Browser) -> None:
+    """Every dtype, and text with any characters, through the browser's decoder."""
+    arrays = [
+        np.arange(3, dtype="u1"),
+        np.array([0.1, np.inf], "<f8"),
+        np.array([1.5], "<f4"),
+        np.array([2**32 - 1], "<u4"),
+    ]
+    page = browser.new_page()
+    page.goto(url)
+    read = """async bytes => {
+      const {decode, noteOf} = await import("/assets/frames.js");
+      const {op, plot, arrays} = decode(Uint8Array.from(bytes).buffer);
+      return [op, plot, op ? arrays.map(a => [a.constructor.name, Array.from(a, String)]) : noteOf(arrays)];
+    }"""
+    assert page.evaluate(read, list(encode(Op.REPLACE, 7, *arrays))) == [
+        Op.REPLACE,
+        7,
+        [
+            ["Uint8Array", ["0", "1", "2"]],
+            ["Float64Array", ["0.1", "Infinity"]],
+            ["Float32Array", ["1.5"]],
+            ["Uint32Array", ["4294967295"]],
+        ],
+    ]
+    assert page.evaluate(read, list(note(255, {"läuft": [1, None]}))) == [Op.NOTE, 255, {"läuft": [1, None]}]
+    page.close()

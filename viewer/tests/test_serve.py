@@ -1,0 +1,233 @@
+"""The viewer as a program: its command, its pages without a browser, and who may open its sockets."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
+from tornado.ioloop import IOLoop
+from tornado.websocket import websocket_connect
+
+from streamvis import DataLogger
+from streamvis.cli import main
+from streamvis.server.run import serving as data_serving
+from streamvis_viewer import serving
+from streamvis_viewer.landing import name_links, page_url, plot_links, scope_links
+from streamvis_viewer.layout import parse
+from streamvis_viewer.schema import infer
+from streamvis_viewer.socket import is_own_origin
+
+SCHEMA = "loss: {columns: [x, y], figure_kwargs: {title: Loss}}\ncloud: {columns: [x, y], glyph_kind: scatter}\n"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    path = tmp_path_factory.mktemp("schema") / "plots.yaml"
+    path.write_text(SCHEMA)
+    with data_serving("memory:") as server:
+        with DataLogger("<b>run</b>", grpc_uri=server.uri) as logger:
+            logger.write("loss & more", x=1, y=2.0)
+        with serving("127.0.0.1:0", server.uri, path) as address:
+            yield address
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("rows=nothing", "the plot &#39;nothing&#39;"),
+        ("rows=loss&cols=cloud", "exactly one of them"),
+        ("rows=loss&width=1,2", "2 in &#39;1,2&#39;"),
+        ("rows=loss&height=-1", "positive numbers"),
+        ("rows=loss&axes=log", "lin, xlog, ylog, xylog"),
+        ("rows=loss&scopes=(", "RE2"),
+        ("rows=loss&names=a&names=b", "once for all plots"),
+        ("rows=loss&foo=1", "an unknown key"),
+        ("rows=loss&color=z", "letters of s, n, i"),
+        ("rows=<script>alert(1)</script>", "&lt;script&gt;"),
+    ],
+)
+def test_a_wrong_address_is_answered_with_a_page_that_says_why(url: str, query: str, says: str) -> None:
+    """Status 400, what was found, what was expected, and links to the plots that there are."""
+    status, page = get(f"{url}/?{urllib.parse.quote(query, safe='=&;,()')}")
+    assert status == 400
+    assert says in page
+    assert 'href="/?rows=loss"' in page
+    assert "Traceback" not in page
+    assert "<script>alert" not in page
+
+
+def test_addresses_that_do_not_exist_are_a_page_too(url: str) -> None:
+    """Status 404, and a way back."""
+    status, page = get(f"{url}/nothing/here")
+    assert status == 404
+    assert 'href="/"' in page
+
+
+def test_the_plot_page_is_self_contained(url: str) -> None:
+    """The guard comes before every other script, and nothing is loaded from elsewhere."""
+    status, page = get(f"{url}/?rows=loss,cloud&gl=off")
+    assert status == 200
+    assert page.index("getContext") < page.index("bokeh.min.js")
+    assert "https://" not in page
+    assert page.count('class="cell"') == 2
+
+
+def test_the_landing_page_escapes_what_was_logged(url: str) -> None:
+    """Scopes and names are text."""
+    status, page = get(url)
+    assert status == 200
+    assert "&lt;b&gt;run&lt;/b&gt;" in page
+    assert "<b>run" not in page
+    assert "loss &amp; more" in page
+
+
+def test_every_link_of_the_landing_page_is_a_page() -> None:
+    """For names with any characters, with the plots inferred from the data."""
+    from streamvis import Topic
+
+    topics = [
+        Topic(n, f"run {n} (a+b)", name, ("x", "y")) for n, name in enumerate(["a,b;c", "x&y", "ü $$", "train/loss"])
+    ]
+    schema = infer(topics)
+    links = [*plot_links(schema), *scope_links(schema, topics), *name_links(schema, topics)]
+    assert len(links) == 12
+    for link in links:
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(link.url).query, separator="&")
+        assert parse(query, schema).cells
+    assert page_url(["a", "b", "c"]) == "/?rows=a,b;c"
+
+
+def test_a_name_that_no_plot_draws_has_no_link_but_a_reason() -> None:
+    """The columns stand beside it."""
+    from streamvis import Topic
+
+    schema = infer([Topic(1, "run", "single", ("a",))])
+    (link,) = name_links(schema, [Topic(1, "run", "single", ("a",))])
+    assert (link.url, link.detail) == ("", "a · 1 scope; no plot draws these columns")
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "own"),
+    [
+        ("http://localhost:8888", "localhost:8888", True),
+        ("http://127.0.0.1:8888", "127.0.0.1:8888", True),
+        ("http://[::1]:8888", "[::1]:8888", True),
+        ("http://lab.example:8888", "lab.example:8888", True),
+        ("http://evil.example:8888", "evil.example:8888", False),
+        ("http://evil.example", "localhost:8888", False),
+        ("http://localhost:9999", "localhost:8888", False),
+        ("null", "localhost:8888", False),
+    ],
+)
+def test_only_our_own_pages_may_open_a_socket(origin: str, host: str, own: bool) -> None:
+    """A foreign name that is pointed at this machine is refused, although origin and host agree."""
+    line = RequestStartLine("GET", "/data", "HTTP/1.1")
+    request = HTTPServerRequest(start_line=line, headers=HTTPHeaders({"Host": host}))
+    assert is_own_origin(origin, request, frozenset({"lab.example:8888"})) is own
+
+
+@pytest.mark.parametrize("token", ["", "rubbish", "eyJzZXNzaW9uX2lkIjoiYSJ9.c2ln"])
+def test_the_data_socket_refuses_a_token_that_we_did_not_sign(url: str, token: str) -> None:
+    """It closes with a code that tells the page to reload."""
+
+    async def connect() -> int | None:
+        protocols = ["streamvis", token] if token else None
+        client = await websocket_connect(f"{url.replace('http', 'ws')}/data", subprotocols=protocols)
+        assert await client.read_message() is None
+        code = client.close_code
+        client.close()
+        return code
+
+    assert IOLoop(make_current=False).run_sync(connect) == 4403
+
+
+def test_the_data_socket_refuses_foreign_origins(url: str) -> None:
+    """Before it reads anything else."""
+
+    async def connect() -> None:
+        await websocket_connect(
+            HTTPRequest(f"{url.replace('http', 'ws')}/data", headers={"Origin": "http://evil.example"})
+        )
+
+    with pytest.raises(HTTPClientError, match="403"):
+        IOLoop(make_current=False).run_sync(connect)
+
+
+def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(["web-serve", *arguments])
+    return caught.value.code, capsys.readouterr().err
+
+
+def test_wrong_arguments_are_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bad address, a bad schema, a missing schema."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("loss:\n  columns: [x, y]\n  glyph_kind: pie\n")
+    for arguments, says in (
+        (("nowhere", "localhost:1"), "expected HOST:PORT"),
+        (("localhost:0", "elsewhere"), "found the data server's address 'elsewhere'"),
+        (
+            ("localhost:0", "localhost:1", str(bad)),
+            f"{bad}, line 3: loss.glyph_kind: found 'pie'; allowed: line, scatter",
+        ),
+        (("localhost:0", "localhost:1", str(tmp_path / "none.yaml")), "cannot be read"),
+    ):
+        code, error = run(*arguments, capsys=capsys)
+        assert code == 2
+        assert says in error
+        assert error.count("\n") == 1
+
+
+def test_a_port_in_use_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, error = run(f"127.0.0.1:{port}", "localhost:1", capsys=capsys)
+    assert code == 1
+    assert f"cannot listen at 127.0.0.1:{port}: address already in use" in error
+    assert error.count("\n") == 1
+
+
+def test_the_command_says_when_it_is_ready_and_ends_on_a_signal() -> None:
+    """Also while the data server is away; then the page says so."""
+    arguments = [sys.executable, "-m", "streamvis", "web-serve", "127.0.0.1:0", "127.0.0.1:1"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line.startswith("viewer on http://127.0.0.1:")
+        status, page = get(line.split()[-1])
+        assert status == 200
+        assert "Nothing has been logged yet" in page
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_listing_commands_imports_no_bokeh() -> None:
+    """`streamvis --help` stays quick with the viewer installed."""
+    script = (
+        "import sys, json; from streamvis.plugins import default; "
+        "names = [c.name for _, cs in default().call('streamvis_commands') for c in cs]; "
+        "print(json.dumps([names, 'bokeh' in sys.modules, 'tornado' in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [["web-serve"], False, False]
