@@ -18,7 +18,7 @@ from streamvis.columns import Block
 from streamvis.errors import MalformedError, StateError, StreamvisError, UnavailableError, UsageError, from_status
 from streamvis.filters import Pattern
 from streamvis.points import Collector, Points
-from streamvis.records import Change, Config, Interest, Listing, Query, Topic
+from streamvis.records import Change, Config, Interest, Listing, Query, Topic, unpack_cursor
 
 __all__ = ["Batch", "Client", "Points", "Subscription", "Update"]
 
@@ -40,7 +40,7 @@ class Update:
     """If not empty, everything up to it has been sent."""
 
     interest: int = 0
-    """If not 0, this closes the first page of that interest."""
+    """If not 0, this is part of the first page of that interest, and with a cursor its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +206,7 @@ class Subscription:
         self._uri = uri
         self._interests: SimpleQueue[Any] = SimpleQueue()
         self._closed = threading.Event()
+        self._cursors: dict[int, bytes] = {}
         with _translated(uri):
             self._call = stub.Subscribe(iter(self._interests.get, None))
 
@@ -231,6 +232,13 @@ class Subscription:
         """Asks for no more of that interest; what is under way still comes."""
         self._interests.put(wire.interest_to_pb(Interest(interest)))
 
+    def cursor(self, interest: int) -> bytes:
+        """Up to where that interest has been sent; empty before the end of its first page.
+
+        For the thread that iterates. A subscription that takes the interest's place begins there.
+        """
+        return self._cursors.get(interest, b"")
+
     def close(self) -> None:
         """Ends the stream."""
         self._closed.set()
@@ -242,13 +250,27 @@ class Subscription:
         try:
             with _translated(self._uri):
                 for message in self._call:
-                    yield decoder.update(wire.change_from_pb(message))
+                    update = decoder.update(wire.change_from_pb(message))
+                    self._advance(update)
+                    yield update
         except StreamvisError:
             if self._closed.is_set():
                 return
             raise
         if not self._closed.is_set():
             raise _unavailable(self._uri)
+
+    def _advance(self, update: Update) -> None:
+        """A first page may stand ahead of the live changes that follow it: those are not repeated to its interest."""
+        if update.cursor and update.interest:
+            self._cursors[update.interest] = update.cursor
+        elif update.cursor:
+            self._cursors = {number: _later(cursor, update.cursor) for number, cursor in self._cursors.items()}
+
+
+def _later(one: bytes, other: bytes) -> bytes:
+    """The later of two cursors of one stream."""
+    return max(one, other, key=lambda cursor: sum(unpack_cursor(cursor).values()))
 
 
 class _Decoder:

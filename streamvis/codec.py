@@ -7,12 +7,14 @@ and step). Values are compared as bits, so NaN payloads and -0.0 survive.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +26,8 @@ MAX_BLOCK_POINTS = 1 << 24
 
 _HEADER = struct.Struct("<BBBxI")
 _SHAPE = struct.Struct("<III")
-_BITS = {1: np.dtype("<u1"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
+_PLACES = {dtype: place for place, dtype in enumerate(DTYPES)}
+_PIECE = 4096
 
 
 class Codec(IntEnum):
@@ -61,38 +64,68 @@ def checksum(index: int, k: int, n: int, columns: bytes, payload: bytes) -> int:
 def encode(block: Block) -> EncodedBlock:
     """The block as bytes, each column by the cheapest codec that gives it back exactly."""
     k, n = block.shape
-    headers, parts = [], []
+    headers: list[bytes] = []
+    parts: list[bytes] = []
     for values in block.columns.values():
-        codec, data = _encode_values(np.ascontiguousarray(values).reshape(-1))
-        axes = (values.shape[0] != 1) | (values.shape[1] != 1) << 1
-        headers.append(_HEADER.pack(DTYPES.index(values.dtype), codec, axes, len(data)))
+        rows, points = values.shape
+        codec, data = _encode_values(values.reshape(-1))
+        headers.append(_HEADER.pack(_PLACES[values.dtype], codec, (rows != 1) | (points != 1) << 1, len(data)))
         parts.append(data)
     columns, payload = b"".join(headers), b"".join(parts)
     return EncodedBlock(block.topic, block.index, k, n, columns, payload, checksum(block.index, k, n, columns, payload))
 
 
 def _encode_values(values: Array) -> tuple[Codec, bytes]:
-    raw = Codec.RAW, values.tobytes()
-    if values.size < 2:
-        return raw
-    bits = values.view(_BITS[values.dtype.itemsize])
-    if bits[0] == bits[1] == bits[-1] and (bits == bits[0]).all():
-        return Codec.CONSTANT, values[:1].tobytes()
-    if values.size > 2 and values.dtype.kind != "b":
+    size = values.size
+    if size > 1:
+        first, second, last = values.item(0), values.item(1), values.item(-1)
+        if (first == second == last or first != first) and _is_constant(values):  # noqa: PLR0124 - only NaN is not itself
+            return Codec.CONSTANT, values[:1].tobytes()
+        if size > 2 and _may_be_run(values.dtype, first, second, last, size):
+            ends = _as_run(values)
+            if ends is not None:
+                return Codec.RUN, ends.tobytes()
+    return Codec.RAW, values.tobytes()
+
+
+def _is_constant(values: Array) -> bool:
+    one = values[:1].tobytes()
+    return all(piece.tobytes() == one * len(piece) for _, piece in _pieces(values))
+
+
+def _may_be_run(dtype: np.dtype[Any], first: float, second: float, last: float, size: int) -> bool:
+    """Whether the last value is about where a run would end; sorts out most columns, and never a run."""
+    if dtype.kind == "b":
+        return False
+    span = (second - first) * (size - 1)
+    if dtype.kind == "i":
+        return (first + span - last) % (1 << 8 * dtype.itemsize) == 0
+    # Python computes in float64; float32 rounds more, and overflows sooner.
+    return not math.isfinite(last) or abs(first + span - last) <= 1e-6 * (abs(first) + abs(span))
+
+
+def _as_run(values: Array) -> Array | None:
+    """First value and step, if they give back every bit."""
+    with np.errstate(all="ignore"):  # an overflowing run does not equal the values, which is all that matters
         ends = values[:2].copy()
-        with np.errstate(all="ignore"):  # an overflowing run does not equal the values, which is all that matters
-            ends[1] = (values[1:2] - values[:1])[0]
-            last = _run(ends, values.size, tail=1)
-        if last.view(bits.dtype)[0] == bits[-1] and (_run(ends, values.size).view(bits.dtype) == bits).all():
-            return Codec.RUN, ends.tobytes()
-    return raw
+        ends[1:] -= ends[:1]
+        for start, piece in _pieces(values):
+            if _run(ends, start, start + len(piece)).tobytes() != piece.tobytes():
+                return None
+    return ends
 
 
-def _run(ends: Array, size: int, tail: int | None = None) -> Array:
-    """The arithmetic run first + step * i for i < size, or its last `tail` values; integers wrap around."""
-    with np.errstate(all="ignore"):
-        steps = np.arange(size - (tail or size), size).astype(ends.dtype)
-        values: Array = ends[:1] + ends[1:] * steps
+def _pieces(values: Array) -> Iterator[tuple[int, Array]]:
+    """The values in pieces that a processor's cache holds, each with its place."""
+    for start in range(0, len(values), _PIECE):
+        yield start, values[start : start + _PIECE]
+
+
+def _run(ends: Array, start: int, stop: int) -> Array:
+    """The values from place `start` to `stop` of the run first + step * place; integers wrap around."""
+    values: Array = np.arange(start, stop, dtype=ends.dtype)
+    values *= ends[1:]
+    values += ends[:1]
     return values
 
 
@@ -165,5 +198,6 @@ def _decode_values(stored: Array, codec: Codec, shape: tuple[int, int]) -> Array
     if codec is Codec.CONSTANT:
         return np.broadcast_to(stored, shape)
     if codec is Codec.RUN:
-        return _run(stored, shape[0] * shape[1]).reshape(shape)
+        with np.errstate(all="ignore"):  # of a damaged block
+            return _run(stored, 0, shape[0] * shape[1]).reshape(shape)
     return stored.reshape(shape)

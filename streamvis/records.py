@@ -100,7 +100,10 @@ class Interest:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a reader applies, in this order: topics, configs, blocks. `cursor` closes a consistent page."""
+    """What a reader applies, in this order: topics, configs, blocks. `cursor` closes a consistent page.
+
+    `interest` is not 0 in the first page of that interest.
+    """
 
     topics: tuple[Topic, ...] = ()
     configs: tuple[Config, ...] = ()

@@ -471,8 +471,9 @@ def test_interests_come_and_go(stream: Stream, client: Client) -> None:
             for update in updates:
                 names += [topic.name for topic in update.topics]
                 values += [value for block in update.blocks for value in block.columns["x"][0].tolist()]
-                if update.interest == interest:
-                    assert update.cursor
+                assert update.interest == interest
+                if update.cursor:
+                    assert subscription.cursor(interest) == update.cursor
                     return names, values
             raise AssertionError
 
@@ -489,6 +490,7 @@ def test_interests_come_and_go(stream: Stream, client: Client) -> None:
         assert [block.columns["x"][0, 0] for block in next(updates).blocks] == [11]
         subscription.add(3, Query(topics=(("run", "other"),)))
         assert first_page(3) == (["other"], [9, 10, 11])
+        assert subscription.cursor(1) == subscription.cursor(3)
 
 
 # ---- running

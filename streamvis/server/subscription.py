@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from streamvis.errors import UsageError
@@ -97,7 +98,7 @@ class Subscription:
         view = self._views[number]
         async with aclosing(self._missed(number, view)) as changes:
             async for change in changes:
-                yield change
+                yield replace(change, interest=number)
         if self._views.get(number) is view:
             yield Change(cursor=self._cursor(view.seq), interest=number)
 

@@ -303,7 +303,7 @@ class Change(google.protobuf.message.Message):
     cursor: builtins.bytes
     """not empty: everything up to it has been sent"""
     interest: builtins.int
-    """not 0: this closes the first page of that interest"""
+    """not 0: part of the first page of that interest; its end, with a cursor"""
     @property
     def topics(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Topic]:
         """declared or deleted"""

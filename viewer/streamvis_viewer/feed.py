@@ -10,7 +10,6 @@ from typing import Protocol, TypeAlias
 
 from streamvis import Query, StreamvisError, Subscription, Topic, Update
 from streamvis.errors import ConflictError
-from streamvis.records import unpack_cursor
 
 TopicName: TypeAlias = tuple[str, str]
 
@@ -47,6 +46,7 @@ class Feed:
         self._interests: dict[int, _Interest] = {}
         self._next = CATALOG + 1
         self._known: dict[int, Topic] = {}
+        self._live: set[TopicName] = set()
         self._open: Subscription | None = None
         self._ready = False
         self._lock = threading.Lock()
@@ -70,6 +70,7 @@ class Feed:
         """Wants these topics no more."""
         with self._lock:
             self._interests.pop(number, None)
+            self._count_live()
             if self._open and self._ready:
                 self._open.drop(number)
 
@@ -109,24 +110,44 @@ class Feed:
             self._open, self._ready = None, False
             for interest in self._interests.values():
                 interest.live = False
+            self._count_live()
 
     def _follow(self, subscription: Subscription) -> None:
         catalog: dict[int, Topic] = {}
         page: list[Update] = []  # applied whole, so that what is known always stands at a cursor
-        for update in subscription:
+        for received in subscription:
+            self._note(received.topics)
+            update = self._wanted(received)
             page.append(update)
             if not self._ready:
                 catalog.update((topic.id, topic) for topic in update.topics)
-            if update.interest == CATALOG:
+            if update.cursor and update.interest == CATALOG:
                 self._listener.updated([self._forgotten(catalog), *page])
                 self._resume(subscription)
                 self._listener.connected()
                 page = []
             elif update.cursor:
-                self._advance(update)
+                self._advance(subscription, update.interest)
                 self._listener.updated(page)
                 page = []
-            self._note(update.topics)
+
+    def _wanted(self, update: Update) -> Update:
+        """Without points that were under way when their interest was dropped: a later first page brings them again."""
+        if not update.blocks:
+            return update
+        with self._lock:
+            if update.interest:
+                wanted = update.blocks if update.interest in self._interests else ()
+            else:
+                wanted = tuple(block for block in update.blocks if self._name(block.topic) in self._live)
+        return update if len(wanted) == len(update.blocks) else replace(update, blocks=wanted)
+
+    def _count_live(self) -> None:
+        self._live = {name for interest in self._interests.values() if interest.live for name in interest.query.topics}
+
+    def _name(self, topic: int) -> TopicName | None:
+        known = self._known.get(topic)
+        return (known.scope, known.name) if known else None
 
     def _note(self, topics: Iterable[Topic]) -> None:
         for topic in topics:
@@ -147,21 +168,17 @@ class Feed:
             for number, interest in self._interests.items():
                 subscription.add(number, interest.query)
 
-    def _advance(self, update: Update) -> None:
+    def _advance(self, subscription: Subscription, first_page: int) -> None:
         with self._lock:
             for number, interest in self._interests.items():
-                if number == update.interest:
-                    interest.live = True
-                if interest.live and _is_later(update.cursor, interest.query.cursor):
-                    interest.query = replace(interest.query, cursor=update.cursor)
+                interest.live |= number == first_page
+                if interest.live:
+                    interest.query = replace(interest.query, cursor=subscription.cursor(number))
+            if first_page:
+                self._count_live()
 
     def _start_over(self) -> None:
         self._listener.updated([self._forgotten({})])
         with self._lock:
             for interest in self._interests.values():
                 interest.query = replace(interest.query, cursor=b"")
-
-
-def _is_later(cursor: bytes, than: bytes) -> bool:
-    """A first page may stand ahead of the live changes that follow it."""
-    return sum(unpack_cursor(cursor).values()) > sum(unpack_cursor(than).values())
