@@ -6,7 +6,7 @@ Every error names the file, the line, the key, what was found and what is allowe
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -312,12 +312,14 @@ _VERTICAL = ("value", "y")
 def infer(topics: Iterable[Topic]) -> Schema:
     """A plot for each name that was logged: x, y, t is a cloud with a slider, anything else a line."""
     shapes: dict[str, tuple[str, ...]] = {}
+    columns: dict[str, set[str]] = {}  # of all runs: one may log more of a name than another
     for topic in topics:
         shapes.setdefault(topic.name, topic.columns)
+        columns.setdefault(topic.name, set()).update(topic.columns)
     plots: dict[str, Plot] = {}
     for name in sorted(shapes):
         if len(shapes[name]) >= 2:
-            plots[_plot_name(name, plots)] = _inferred(name, shapes[name])
+            plots[_plot_name(name, plots)] = _inferred(name, shapes[name], columns[name])
     return Schema(plots, "the data")
 
 
@@ -328,7 +330,7 @@ def _plot_name(name: str, taken: Mapping[str, Plot]) -> str:
     return plain
 
 
-def _inferred(name: str, columns: Sequence[str]) -> Plot:
+def _inferred(name: str, columns: Sequence[str], known: Collection[str]) -> Plot:
     cloud = {"x", "y", "t"} <= set(columns)
     horizontal = "x" if cloud else next((c for c in _HORIZONTAL if c in columns), columns[0])
     rest = [column for column in columns if column != horizontal]
@@ -339,7 +341,7 @@ def _inferred(name: str, columns: Sequence[str]) -> Plot:
         glyph_kind="scatter" if cloud else "line",
         columns=[horizontal, vertical],
         filter_opts=FilterOpts(column="t") if cloud else None,
-        ignore=[column for column in columns if column not in used],
+        ignore=sorted(set(known) - used),
         color=Color(key_fun=("s",) if cloud else ("s", "i")),
         figure_kwargs={
             "title": {"text": name},

@@ -134,3 +134,13 @@ def test_a_figure_shows_dollar_signs_as_they_stand() -> None:
     plot = parse("p: {columns: [x, y], figure_kwargs: {title: {text: $$x$$}}}", "s").plots["p"]
     made = build(Cell("p0", "p"), plot)
     assert "$$" not in made.title.text
+
+
+def test_columns_that_only_another_run_has_do_not_split_its_lines() -> None:
+    """An inferred plot ignores what any run logs beside the two columns that it draws."""
+    topics = [
+        Topic(1, "plain", "loss", ("step", "value")),
+        Topic(2, "lightning", "loss", ("epoch", "step", "time", "value")),
+    ]
+    plot = infer(topics).plots["loss"]
+    assert (plot.columns, plot.ignore) == (["step", "value"], ["epoch", "time"])
