@@ -18,7 +18,7 @@ import numpy as np
 
 REPEATS = 5
 
-DISK = "/var/tmp"  # noqa: S108 - on a disk where /tmp may be memory, which would flatter whoever waits for it
+DISK = "/var/tmp"  # on a disk where /tmp may be memory, which would flatter whoever waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def stopwatch() -> Iterator[Callable[[], float]]:
 
 
 def median_of(measure: Callable[[int], float], repeats: int = REPEATS) -> float:
-    """The median of measurements 0, 1, …"""
+    """The median of so many measurements."""
     return statistics.median(measure(number) for number in range(repeats))
 
 

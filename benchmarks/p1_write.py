@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import statistics
 import time
 from array import array
 from collections.abc import Callable
@@ -23,8 +24,8 @@ def main() -> None:
         means, singles, appends, cpu, flushes = _ours(server)
         add_scalar = _tensorboard(server)
     assert flushes >= 5, f"only {flushes} flushes happened"
-    mean = float(np.median(means))
-    show("P1 write, mean per call", mean, "µs", peer=("list.append", float(np.median(appends))), at_most=0.7)
+    mean = statistics.median(means)
+    show("P1 write, mean per call", mean, "µs", peer=("list.append", statistics.median(appends)), at_most=0.7)
     show("P1 write, p99 per call", float(np.percentile(singles, 99)), "µs", at_most=4)
     show("P1 write, CPU per point with its flush", cpu, "µs")
     if add_scalar:
@@ -32,7 +33,9 @@ def main() -> None:
 
 
 def _ours(server: Server) -> tuple[list[float], np.ndarray, list[float], float, int]:
-    means, appends, singles = [], [], array("q")
+    means: list[float] = []
+    appends: list[float] = []
+    singles = array("q")
     clock = _clock_cost()
     calls, aside = 0, 0
     with DataLogger("run", **logger_options(server)) as logger:
@@ -48,8 +51,8 @@ def _ours(server: Server) -> tuple[list[float], np.ndarray, list[float], float, 
                 before = time.thread_time_ns()
                 peers.append(_timed(_append_block, [].append, calls))
                 aside += time.thread_time_ns() - before
-            means.append((np.mean(blocks) - clock) / BLOCK / 1e3)
-            appends.append((np.mean(peers) - clock) / BLOCK / 1e3)
+            means.append((statistics.fmean(blocks) - clock) / BLOCK / 1e3)
+            appends.append((statistics.fmean(peers) - clock) / BLOCK / 1e3)
         logger.flush()
         per_point = (time.process_time_ns() - cpu - aside) / calls / 1e3
         flushes = logger.stats()["flushes"]
@@ -82,7 +85,7 @@ def _write_singles(write: Callable[..., None], into: array[int]) -> None:
 
 def _clock_cost() -> float:
     now = time.perf_counter_ns
-    return float(np.median([-(now() - now()) for _ in range(10_000)]))
+    return statistics.median(-(now() - now()) for _ in range(10_000))
 
 
 def _tensorboard(server: Server) -> float | None:
@@ -97,7 +100,7 @@ def _tensorboard(server: Server) -> float | None:
             writer.add_scalar("loss", 0.5, i)
         times.append((time.perf_counter_ns() - start) / BLOCK / 1e3)
     writer.close()
-    return float(np.median(times))
+    return statistics.median(times)
 
 
 if __name__ == "__main__":

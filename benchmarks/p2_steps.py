@@ -13,6 +13,7 @@ from streamvis import Client, DataLogger
 STEPS, METRICS = 20_000, 50
 NAMES = [f"metric{number}" for number in range(METRICS)]
 VALUES = np.random.default_rng(0).normal(size=(STEPS, METRICS))
+NUMBERS = VALUES.tolist()
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ def _run(
 
 def _write_scalars(logger: DataLogger) -> None:
     write = logger.write
-    for step, row in enumerate(VALUES.tolist()):
+    for step, row in enumerate(NUMBERS):
         for name, value in zip(NAMES, row, strict=True):
             write(name, x=step, y=value)
 
@@ -82,7 +83,7 @@ def _tensorboard(server: Server) -> float | None:
     for repeat in range(REPEATS):
         with stopwatch() as seconds:
             for step in range(repeat * steps, (repeat + 1) * steps):
-                for name, value in zip(NAMES, VALUES[step].tolist(), strict=True):
+                for name, value in zip(NAMES, NUMBERS[step], strict=True):
                     writer.add_scalar(name, value, step)
             writer.flush()
         times.append(seconds() / steps * 1e6)

@@ -19,9 +19,7 @@ def main() -> None:
     with data_server() as server:
         pairs = [(_ours(server, f"run{repeat}"), _append(server)) for repeat in range(REPEATS)]
     ours, raw = (CLOUD.nbytes / statistics.median(times) / 1e6 for times in zip(*pairs, strict=True))
-    show(
-        "P3 clouds until durable", ours, "MB/s", peer=("append, fdatasync", raw), at_least=0.8, goal_is_ratio=True
-    )
+    show("P3 clouds until durable", ours, "MB/s", peer=("append, fdatasync", raw), at_least=0.8, goal_is_ratio=True)
 
 
 def _ours(server: Server, scope: str) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from _harness import REPEATS, data_server, logger_options, show
 
-from streamvis import Client, DataLogger
+from streamvis import Batch, Client, DataLogger
 
 FLUSH_EVERY = 0.05
 STEADY_WRITES, EAGER_WRITES = 150, 12  # of each of REPEATS rounds
@@ -18,10 +18,13 @@ STEADY_WRITES, EAGER_WRITES = 150, 12  # of each of REPEATS rounds
 
 def main() -> None:
     """Prints medians over all writes, after checking that each was seen once."""
-    with data_server() as server, Client(server.uri) as client:
-        with DataLogger("run", flush_every=FLUSH_EVERY, **logger_options(server)) as logger:
-            steady = [_round(client, logger, f"steady{repeat}", _steady()) for repeat in range(REPEATS)]
-            eager = [_round(client, logger, f"eager{repeat}", _eager()) for repeat in range(REPEATS)]
+    with (
+        data_server() as server,
+        Client(server.uri) as client,
+        DataLogger("run", flush_every=FLUSH_EVERY, **logger_options(server)) as logger,
+    ):
+        steady = [_round(client, logger, f"steady{repeat}", _steady()) for repeat in range(REPEATS)]
+        eager = [_round(client, logger, f"eager{repeat}", _eager()) for repeat in range(REPEATS)]
     period = ("flush period", FLUSH_EVERY * 1e3)
     limit = FLUSH_EVERY * 1e3 / 2 + 8
     show("P5 write to seen, steady writes", statistics.median(steady), "ms", peer=period, at_most=limit)
@@ -58,7 +61,7 @@ def _round(client: Client, logger: DataLogger, name: str, pauses: Iterator[float
     return statistics.median((when - written[number]) * 1e3 for number, when in seen)
 
 
-def _watch(follower: Iterator[object], key: tuple[str, str, int], count: int, seen: list[tuple[int, float]]) -> None:
+def _watch(follower: Iterator[Batch], key: tuple[str, str, int], count: int, seen: list[tuple[int, float]]) -> None:
     while len(seen) < count:
         batch = next(follower)
         now = time.perf_counter()

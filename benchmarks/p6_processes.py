@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import ExitStack
+from typing import IO
 
 import numpy as np
 from _harness import REPEATS, Server, data_server, median_of, show, stopwatch
@@ -23,7 +24,7 @@ def main() -> None:
             _hear(worker, "imported")
         rate = median_of(lambda repeat: _round(workers, repeat))
         for worker in workers:
-            worker.stdin.close()
+            _pipe(worker.stdin).close()
         with Client(server.uri) as client:
             for repeat in range(REPEATS):
                 for number in range(PROCESSES):
@@ -55,13 +56,17 @@ def _round(workers: list[subprocess.Popen[str]], repeat: int) -> float:
 
 def _tell(workers: list[subprocess.Popen[str]], line: str) -> None:
     for number, worker in enumerate(workers):
-        worker.stdin.write(line.format(number) + "\n")
-        worker.stdin.flush()
+        print(line.format(number), file=_pipe(worker.stdin), flush=True)
 
 
 def _hear(worker: subprocess.Popen[str], expected: str) -> None:
-    line = worker.stdout.readline().strip()
+    line = _pipe(worker.stdout).readline().strip()
     assert line == expected, f"a worker said {line!r}; expected {expected!r}"
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe
 
 
 def _compare(client: Client, scope: str, number: int) -> tuple[int, int]:

@@ -12,9 +12,13 @@ from streamvis import DataLogger
 
 SERIES, POINTS = 100, 1000
 
-READY = """async () => {
-  while (!window.Bokeh?.documents?.[0]?.is_idle) await new Promise(requestAnimationFrame);
-  return Date.now();
+# Both are awaited at once: neither may wait for the other to be looked at.
+READY = """async count => {
+  const idle = async () => {
+    while (!window.Bokeh?.documents?.[0]?.is_idle) await new Promise(requestAnimationFrame);
+    return Date.now();
+  };
+  return await Promise.all([idle(), window.paintedPoints(count)]);
 }"""
 
 
@@ -27,9 +31,7 @@ def main() -> None:
             logger.write("lines", x=np.arange(POINTS), y=walk)
         for _ in range(REPEATS + 1):
             page = open_page(running, address)
-            painting = page.evaluate_handle("() => ({then: null, value: window.paintedPoints(%d)})" % (SERIES * POINTS))
-            idle = page.evaluate(READY)
-            seen = page.evaluate("handle => handle.value", painting)
+            idle, seen = page.evaluate(READY, SERIES * POINTS)
             began = page.evaluate("performance.timeOrigin")
             ready.append(idle - began)
             visible.append(max(0.0, seen - idle))

@@ -112,8 +112,7 @@ export class Plot {
 
   _note(...arrays) {
     const {start, series} = noteOf(arrays);
-    this.series.length = start;
-    this.series.push(...series);
+    this.series = this.series.slice(0, start).concat(series);
     for (const row of series) row?.[VALUES].forEach((value, i) => this.#sliders[i + 1].offer([value]));
     this.changed = true;
   }
@@ -135,7 +134,7 @@ export class Plot {
 
   _add(rgba) {
     this.view.addSeries(rgba);
-    this.#counts.push(...new Array(rgba.length / 4).fill(0));
+    this.#counts = this.#counts.concat(new Array(rgba.length / 4).fill(0));
     const all = new Uint8Array(this.#rgba.length + rgba.length);
     all.set(this.#rgba);
     all.set(rgba, this.#rgba.length);
