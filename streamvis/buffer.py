@@ -13,16 +13,21 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from keyword import iskeyword
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from streamvis.arrays import ArrayAdapter, HostAdapter, adapter_for
-from streamvis.columns import MAX_INDEX, Array, Block, as_column, broadcast_shape, join
+from streamvis.columns import MAX_INDEX, Array, Block, as_column, common_shape, join
 from streamvis.errors import ColumnsError, DtypeError, UsageError
 
-Key: TypeAlias = tuple[Any, ...]
-"""(name, start_index, column names in the call's order, the types of their values)."""
+Put: TypeAlias = Callable[..., int]
+"""Takes columns by keyword and appends a row if their types are its layout's: the bytes that wait then, else -1.
+
+Raises TypeError for other columns and struct.error for a number that does not fit.
+"""
 
 SMALL_BYTES = 2048
 """Arrays of one write that together take no more become a row."""
@@ -45,12 +50,12 @@ class Rows:
     pack: Callable[..., bytes]
     data: bytearray = field(default_factory=bytearray)
 
-    def drain(self) -> Array:
-        """Takes the rows out. Writers may append meanwhile: their rows stay."""
-        size = len(self.data)
-        taken = self.data[:size]
-        del self.data[:size]
-        return np.frombuffer(taken, self.dtype)
+    def drain(self, limit: int) -> Array:
+        """Takes out the rows before tick `limit`. Writers may append meanwhile: their rows stay."""
+        rows = np.frombuffer(bytes(self.data), self.dtype)
+        count = int(np.searchsorted(np.maximum.accumulate(rows["f0"]), limit))
+        del self.data[: count * self.dtype.itemsize]
+        return rows[:count]
 
     def block(self, rows: Array) -> Block:
         """Rows of this layout as one block, each write's points after the one before."""
@@ -105,19 +110,19 @@ class Drained:
 
 
 class Buffer:
-    """The writes of one logger. `rows` and `tick` are for the logger's fast path; `add` takes every other write.
+    """The writes of one logger. `puts`, by name and first index, take the usual write; `add` takes every other.
 
     `attention` asks writers to call their logger's slow path before they write.
     """
 
     def __init__(self, adapters: Sequence[ArrayAdapter] = (HostAdapter(),)) -> None:
         self.attention = False
-        self.rows: dict[Key, Rows] = {}
-        self.tick: Callable[[], int] = itertools.count().__next__
+        self.puts: dict[tuple[str, int], Put] = {}
+        self._tick: Callable[[], int] = itertools.count().__next__
         self.topics: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.piece_bytes = 0
         self._adapters = adapters
-        self._layouts: dict[Key, Rows] = {}
+        self._layouts: dict[tuple[Any, ...], Rows] = {}
         self._pieces: deque[Piece] = deque()
         self._handles = itertools.count(1)
 
@@ -140,12 +145,15 @@ class Buffer:
         """Takes everything out, as blocks: as few as keep the order of writes within every series."""
         by_topic: dict[int, list[_Source]] = {}
         writes = 0
+        limit = self._tick()  # else a thread's write could come out before its earlier one, of a layout drained already
         for rows in list(self._layouts.values()):
-            taken = rows.drain()
+            taken = rows.drain(limit)
             if len(taken):
                 writes += len(taken)
                 by_topic.setdefault(rows.topic, []).append(_rows_source(rows, taken))
-        pieces = [self._pieces.popleft() for _ in range(len(self._pieces))]
+        pieces = []
+        while self._pieces and self._pieces[0].tick < limit:
+            pieces.append(self._pieces.popleft())
         self.piece_bytes = sum(piece.nbytes for piece in list(self._pieces))
         for piece, block in zip(pieces, _transfer(pieces), strict=True):
             by_topic.setdefault(piece.topic, []).append(_piece_source(piece, block))
@@ -153,19 +161,20 @@ class Buffer:
         return Drained(blocks, writes + len(pieces), sum(block.points for block in blocks))
 
     def _add_scalars(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
-        key = (name, start_index, *columns, *map(type, columns.values()))
-        rows = self.rows.get(key)
-        if rows is None:
-            dtypes = tuple(_scalar_dtype(column, type(value)) for column, value in columns.items())
-            rows = self._layout(name, start_index, tuple(columns), dtypes, ((1, 1),) * len(dtypes))
-        row = pack_row(rows, self.tick(), columns)
-        self.rows[key] = rows
-        rows.data.extend(row)
+        kinds = tuple(map(type, columns.values()))
+        dtypes = tuple(_scalar_dtype(column, kind) for column, kind in zip(columns, kinds, strict=True))
+        rows = self._layout(name, start_index, tuple(columns), dtypes, ((1, 1),) * len(dtypes))
+        try:
+            rows.data.extend(rows.pack(self._tick(), *columns.values()))
+        except struct.error:
+            raise _misfit(rows, columns) from None
+        if all(map(_is_plain, columns)):
+            self.puts[name, start_index] = _put_maker(tuple(columns))(rows, self._tick, *kinds)
 
     def _add_arrays(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
         taken = {column: self._snapshot(column, value) for column, value in columns.items()}
         shapes = {column: _as_shape(column, snapshot.shape) for column, (_, snapshot) in taken.items()}
-        shape = _broadcast(shapes)
+        shape = common_shape(shapes)
         if shape[0] * shape[1] == 0:
             self._topic(name, start_index, shape[0], columns)
             return
@@ -174,10 +183,10 @@ class Buffer:
             arrays = {column: snapshot for column, (_, snapshot) in taken.items()}
             dtypes = tuple(array.dtype for array in arrays.values())
             rows = self._layout(name, start_index, tuple(arrays), dtypes, tuple(shapes.values()))
-            rows.data.extend(b"".join((_TICK.pack(self.tick()), *(array.tobytes() for array in arrays.values()))))
+            rows.data.extend(b"".join((_TICK.pack(self._tick()), *(array.tobytes() for array in arrays.values()))))
             return
         topic = self._topic(name, start_index, shape[0], columns)
-        self._pieces.append(Piece(self.tick(), topic, start_index, shape, nbytes, taken))
+        self._pieces.append(Piece(self._tick(), topic, start_index, shape, nbytes, taken))
         self.piece_bytes += nbytes  # a lost update among threads is mended by the next drain
 
     def _snapshot(self, column: str, value: Any) -> tuple[ArrayAdapter, Any]:
@@ -201,7 +210,7 @@ class Buffer:
         key = (name, index, names, dtypes, shapes)
         rows = self._layouts.get(key)
         if rows is None:
-            topic = self._topic(name, index, _broadcast(dict(zip(names, shapes, strict=True)))[0], names)
+            topic = self._topic(name, index, common_shape(dict(zip(names, shapes, strict=True)))[0], names)
             fields = [("<i8", ()), *((dtype.str, shape) for dtype, shape in zip(dtypes, shapes, strict=True))]
             record = np.dtype([(f"f{place}", dtype, shape) for place, (dtype, shape) in enumerate(fields)])
             pack = struct.Struct("<q" + "".join(_FORMATS[dtype.str] for dtype in dtypes)).pack
@@ -223,15 +232,44 @@ class Buffer:
         return handle
 
 
-def pack_row(rows: Rows, tick: int, columns: Mapping[str, Any]) -> bytes:
-    """One row of scalars. Raises DtypeError naming the column whose value does not fit."""
-    try:
-        return rows.pack(tick, *columns.values())
-    except struct.error:
-        place, (name, value) = next(
-            (place, item) for place, item in enumerate(columns.items(), 1) if not _fits(rows.dtype[place].base, item[1])
-        )
-        raise DtypeError(f"column {name!r} holds {value}, which does not fit {rows.dtype[place].base}") from None
+_PUT_MAKER = """
+def make(_rows, _tick, {kinds}):
+    _data, _extend, _pack, _len, _type = _rows.data, _rows.data.extend, _rows.pack, len, type
+    def put(*, {columns}):
+        if {checks}:
+            _extend(_pack(_tick(), {columns}))
+            return _len(_data)
+        return -1
+    return put
+"""
+
+
+@lru_cache(maxsize=1024)
+def _put_maker(columns: tuple[str, ...]) -> Callable[..., Put]:
+    """What makes the puts of these columns. Compiled, as dataclasses are: named parameters halve a write's cost."""
+    text = _PUT_MAKER.format(
+        columns=", ".join(columns),
+        kinds=", ".join(f"_kind_{column}" for column in columns),
+        checks=" and ".join(f"_type({column}) is _kind_{column}" for column in columns),
+    )
+    scope: dict[str, Any] = {}
+    exec(text, scope)  # noqa: S102 - of identifiers alone: see _is_plain
+    maker: Callable[..., Put] = scope["make"]
+    return maker
+
+
+def _is_plain(column: str) -> bool:
+    """Whether the column can be a parameter, beside the names that the function uses itself."""
+    return column.isascii() and column.isidentifier() and not column.startswith("_") and not iskeyword(column)
+
+
+def _misfit(rows: Rows, columns: Mapping[str, Any]) -> DtypeError:
+    """The error that names the column whose value does not fit."""
+    dtypes = [rows.dtype[place].base for place in range(1, len(columns) + 1)]
+    (name, value), dtype = next(
+        pair for pair in zip(columns.items(), dtypes, strict=True) if not _fits(pair[1], pair[0][1])
+    )
+    return DtypeError(f"column {name!r} holds {value}, which does not fit {dtype}")
 
 
 def _fits(dtype: np.dtype[Any], value: Any) -> bool:
@@ -263,14 +301,6 @@ def _as_shape(column: str, shape: tuple[int, ...]) -> tuple[int, int]:
         raise ColumnsError(f"column {column!r} has shape {shape}; expected rank 0, 1 or 2: (index, point)")
     k, n = (1,) * (2 - len(shape)) + tuple(shape)
     return int(k), int(n)
-
-
-def _broadcast(shapes: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
-    return (
-        broadcast_shape({name: np.broadcast_to(np.False_, shape) for name, shape in shapes.items()})
-        if shapes
-        else (1, 1)
-    )
 
 
 def _rows_source(rows: Rows, taken: Array) -> _Source:

@@ -65,27 +65,27 @@ def encode(block: Block) -> EncodedBlock:
     """The block as bytes, each column by the cheapest codec that gives it back exactly."""
     k, n = block.shape
     headers: list[bytes] = []
-    parts: list[bytes] = []
+    parts: list[memoryview] = []
     for values in block.columns.values():
         rows, points = values.shape
-        codec, data = _encode_values(values.reshape(-1))
-        headers.append(_HEADER.pack(_PLACES[values.dtype], codec, (rows != 1) | (points != 1) << 1, len(data)))
-        parts.append(data)
+        codec, data = _encode_values(np.ascontiguousarray(values).reshape(-1))
+        headers.append(_HEADER.pack(_PLACES[values.dtype], codec, (rows != 1) | (points != 1) << 1, data.nbytes))
+        parts.append(data.data)
     columns, payload = b"".join(headers), b"".join(parts)
     return EncodedBlock(block.topic, block.index, k, n, columns, payload, checksum(block.index, k, n, columns, payload))
 
 
-def _encode_values(values: Array) -> tuple[Codec, bytes]:
+def _encode_values(values: Array) -> tuple[Codec, Array]:
     size = values.size
     if size > 1:
         first, second, last = values.item(0), values.item(1), values.item(-1)
         if (first == second == last or first != first) and _is_constant(values):  # noqa: PLR0124 - only NaN is not itself
-            return Codec.CONSTANT, values[:1].tobytes()
+            return Codec.CONSTANT, values[:1]
         if size > 2 and _may_be_run(values.dtype, first, second, last, size):
             ends = _as_run(values)
             if ends is not None:
-                return Codec.RUN, ends.tobytes()
-    return Codec.RAW, values.tobytes()
+                return Codec.RUN, ends
+    return Codec.RAW, values
 
 
 def _is_constant(values: Array) -> bool:

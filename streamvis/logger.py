@@ -23,7 +23,7 @@ import numpy as np
 
 from streamvis import plugins, settings
 from streamvis.arrays import ArrayAdapter, HostAdapter
-from streamvis.buffer import MAX_NAME_BYTES, Buffer, pack_row
+from streamvis.buffer import MAX_NAME_BYTES, Buffer
 from streamvis.errors import BufferFullError, FlushTimeoutError, StateError, UsageError
 from streamvis.hookspecs import Run
 from streamvis.sender import OnFull, Sender, SenderOptions
@@ -32,7 +32,7 @@ from streamvis.transport import GrpcLink, check_uri
 TensorType: TypeAlias = Literal["numpy", "torch", "jax"]
 
 HIGH_WATER = 1 << 20
-"""Bytes of rows of one layout, and a share of the arrays, that are flushed without waiting for the interval."""
+"""Bytes of one layout's rows that are flushed without waiting for the interval; of arrays, four times as many."""
 
 _log = logging.getLogger("streamvis")
 
@@ -140,17 +140,17 @@ class DataLogger:
         buffer = self._buffer
         if buffer.attention and not self._attend(name):
             return
-        values = columns.values()
-        rows = buffer.rows.get((name, start_index, *columns, *map(type, values)))
-        if rows is None:
-            self._add(name, start_index, columns)
-            return
-        try:
-            rows.data.extend(rows.pack(buffer.tick(), *values))
-        except struct.error:
-            pack_row(rows, 0, columns)  # says what does not fit
-        if len(rows.data) >= HIGH_WATER:
-            self._hurry()
+        put = buffer.puts.get((name, start_index))
+        if put is not None:
+            try:
+                size = put(**columns)
+            except (TypeError, struct.error):
+                size = -1  # other columns, or a number that does not fit: `add` says what is wrong
+            if size >= 0:
+                if size >= HIGH_WATER:
+                    self._hurry()
+                return
+        self._add(name, start_index, columns)
 
     def write_config(self, values: Mapping[str, Any]) -> None:
         """Merges hyperparameters into the scope's config: later keys win, nested dicts merge.
@@ -212,7 +212,7 @@ class DataLogger:
 
     def _add(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
         self._buffer.add(name, start_index, columns)
-        if self._buffer.piece_bytes >= self._max_host_bytes // 8:
+        if self._buffer.piece_bytes >= min(4 * HIGH_WATER, self._max_host_bytes // 8):
             self._hurry()
             if self._buffer.piece_bytes >= self._max_host_bytes and self._sender is not None:
                 self._sender.full = self._buffer.attention = True

@@ -213,7 +213,7 @@ class Sender:
             if drained.blocks or configs:
                 self._counts["flushes"] += 1
                 self._feed_sinks(drained.blocks, configs)
-                self._offer(drained.blocks, configs)
+                self._offer(drained.blocks, configs, now)
             else:
                 self._go_quiet()
             for ticket in self._tickets:
@@ -247,7 +247,7 @@ class Sender:
             except Exception:  # noqa: BLE001 - a plugin's failure is its own: counted, said once, contained
                 self._count_error(f"sink {sink!r}", "sink %r failed; its data may be incomplete", sink)
 
-    def _offer(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]]) -> None:
+    def _offer(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]], now: float) -> None:
         for group in _groups(blocks) if blocks else [()]:
             batch = self._batch(group, configs)
             configs = []
@@ -258,6 +258,7 @@ class Sender:
             else:
                 self._replaced.update(block.topic for block in group)
                 self._counts["bytes"] += sum(block.size for block in group)
+                self._delivery.pump(now)
 
     def _batch(self, blocks: Sequence[EncodedBlock], configs: Sequence[Mapping[str, Any]]) -> Batch:
         """A batch that stands for itself: it declares every topic that it adds to."""

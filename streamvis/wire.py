@@ -34,16 +34,18 @@ def load_config(data: bytes) -> dict[str, Any]:
     return values
 
 
-def block_to_pb(block: EncodedBlock) -> pb.Block:
-    return pb.Block(
-        topic=block.topic,
-        index=block.index,
-        k=block.k,
-        n=block.n,
-        crc=block.crc,
-        columns=block.columns,
-        payload=block.payload,
-    )
+def _add_blocks(blocks: Any, added: Sequence[EncodedBlock]) -> None:
+    """Fills a message's blocks in place: one that is made first and put there is serialised and parsed again."""
+    for block in added:
+        blocks.add(
+            topic=block.topic,
+            index=block.index,
+            k=block.k,
+            n=block.n,
+            crc=block.crc,
+            columns=block.columns,
+            payload=block.payload,
+        )
 
 
 def block_from_pb(message: pb.Block) -> EncodedBlock:
@@ -69,7 +71,7 @@ def config_from_pb(message: pb.Config) -> Config:
 
 
 def batch_to_pb(batch: Batch) -> pb.Batch:
-    return pb.Batch(
+    message = pb.Batch(
         writer=batch.writer,
         number=batch.number,
         declarations=[
@@ -77,8 +79,9 @@ def batch_to_pb(batch: Batch) -> pb.Batch:
             for d in batch.declarations
         ],
         configs=[config_to_pb(config) for config in batch.configs],
-        blocks=[block_to_pb(block) for block in batch.blocks],
     )
+    _add_blocks(message.blocks, batch.blocks)
+    return message
 
 
 def batch_from_pb(message: pb.Batch) -> Batch:
@@ -154,13 +157,14 @@ def interest_from_pb(message: pb.Interest) -> Interest:
 
 
 def change_to_pb(change: Change) -> pb.Change:
-    return pb.Change(
+    message = pb.Change(
         topics=[topic_to_pb(topic) for topic in change.topics],
         configs=[config_to_pb(config) for config in change.configs],
         cursor=change.cursor,
         interest=change.interest,
-        blocks=[block_to_pb(block) for block in change.blocks],
     )
+    _add_blocks(message.blocks, change.blocks)
+    return message
 
 
 def change_from_pb(message: pb.Change) -> Change:
