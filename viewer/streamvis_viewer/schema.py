@@ -238,7 +238,7 @@ class _Context:
             raise self._from_pydantic((name, "glyph_kwargs"), error, {(): options}) from None
 
     def _check_figure(self, name: str, kwargs: Mapping[str, Any]) -> None:
-        from streamvis_viewer.figures import FigureError, check  # noqa: PLC0415 - the only part that needs Bokeh
+        from streamvis_viewer.figure_kwargs import FigureError, check  # noqa: PLC0415 - the only part that needs Bokeh
 
         try:
             check(kwargs)
