@@ -1,4 +1,7 @@
-"""The server is killed at random instants under a logger: nothing is lost, nothing comes twice."""
+"""The server is killed at random instants under a logger: nothing is lost, nothing comes twice.
+
+A few rounds here; STREAMVIS_KILL_ROUNDS=20 asks for more.
+"""
 
 from __future__ import annotations
 
