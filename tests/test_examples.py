@@ -16,6 +16,7 @@ from streamvis.server.run import ServerThread, serving
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 KINDS = ("plain", "lightning", "flax")
+BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two of Category10
 
 
 @pytest.fixture(name="server", scope="module")
@@ -56,3 +57,20 @@ def test_the_plots_show_what_the_examples_log(server: ServerThread) -> None:
         columns = [set(topic.columns) for topic in topics if re.search(plot.names or "", topic.name)]
         assert columns
         assert all(plot.needed <= found <= plot.needed | set(plot.ignore) for found in columns)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_shows_what_an_example_logs(server: ServerThread, kind: str) -> None:
+    """Both losses of the run are on the screen, each in its colour."""
+    from streamvis_viewer import serving as viewing
+    from viewer.tests.layer_page import INK, chromium
+
+    with viewing("127.0.0.1:0", server.uri, EXAMPLES / "plots.yaml") as url, chromium() as browser:
+        page = browser.new_page()
+        page.goto(f"{url}/?rows=loss&scopes=^{kind}$")
+        page.wait_for_function("document.querySelector('#counts').textContent.includes('2 series · 62 points')")
+        assert page.locator("#runs .label").all_text_contents() == [f"{kind} · train/loss", f"{kind} · val/loss"]
+        for color in BLUE, ORANGE:
+            page.wait_for_function(f"async () => await ({INK})(['p0', {list(color)}]) > 100")

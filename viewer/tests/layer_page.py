@@ -71,6 +71,18 @@ window.ready = true;
 </script>
 <div id="plot"></div>"""
 
+# How many pixels within the frame of the layer of that key have that colour, or nearly.
+INK = """async ([key, rgb]) => {
+  const {layers} = await import("/assets/layers.js");
+  const {frame: {bbox}, canvas_view: {primary}} = layers.get(key).plot_view;
+  const box = [bbox.left, bbox.top, bbox.width, bbox.height].map(pixels => pixels * primary.pixel_ratio);
+  const {data} = primary.ctx.getImageData(...box);
+  const isInk = i => data[i + 3] > 200 && rgb.every((value, c) => Math.abs(value - data[i + c]) < 8);
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4) count += isInk(i);
+  return count;
+}"""
+
 
 class _Files(BaseHTTPRequestHandler):
     def do_GET(self) -> None:

@@ -20,7 +20,7 @@ from streamvis.server.run import ServerThread
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
 from streamvis_viewer.frames import Op, encode, note
-from viewer.tests.layer_page import chromium
+from viewer.tests.layer_page import INK, chromium
 
 pytestmark = pytest.mark.browser
 
@@ -38,16 +38,6 @@ from streamvis import DataLogger
 with DataLogger(sys.argv[2], grpc_uri=sys.argv[1]) as logger:
     logger.write(sys.argv[3], x=np.arange(50), y=np.full(50, float(sys.argv[4])))
 """
-INK = """async ([key, rgb]) => {
-  const {layers} = await import("/assets/layers.js");
-  const {frame: {bbox}, canvas_view: {primary}} = layers.get(key).plot_view;
-  const box = [bbox.left, bbox.top, bbox.width, bbox.height].map(pixels => pixels * primary.pixel_ratio);
-  const {data} = primary.ctx.getImageData(...box);
-  const isInk = i => data[i + 3] > 200 && rgb.every((value, c) => Math.abs(value - data[i + c]) < 8);
-  let count = 0;
-  for (let i = 0; i < data.length; i += 4) count += isInk(i);
-  return count;
-}"""
 BOXES = """selector => [...document.querySelectorAll(selector)].map(element => {
   const {x, y, width, height} = element.getBoundingClientRect();
   return [x, y, width, height];
