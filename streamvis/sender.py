@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -213,7 +213,11 @@ class Sender:
             if drained.blocks or configs:
                 self._counts["flushes"] += 1
                 self._feed_sinks(drained.blocks, configs)
-                self._offer(drained.blocks, configs, now)
+                try:
+                    self._offer(drained.blocks, configs, now)
+                except Exception:  # a mistake of ours: it may have lost all that this flush took out
+                    self._count_dropped((block.topic, block.points) for block in drained.blocks)
+                    raise
             else:
                 self._go_quiet()
             for ticket in self._tickets:
@@ -236,7 +240,7 @@ class Sender:
             self._next_flush = time.monotonic() + FIRST_WRITE_DELAY
 
     def _feed_sinks(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]]) -> None:
-        names = {handle: name for name, (handle, _) in self._buffer.topics.items()}
+        names = {handle: name for name, (handle, _) in list(self._buffer.topics.items())}
         named = [(names[block.topic], block) for block in blocks]
         for sink in self._sinks:
             try:
@@ -271,15 +275,19 @@ class Sender:
         return Batch("", 0, declarations, tuple(Config(self._scope, values) for values in configs), tuple(blocks))
 
     def _drop(self, batch: Batch, error: StreamvisError) -> None:
-        names = {declared.handle: declared.name for declared in batch.declarations}
-        for block in batch.blocks:
-            self._dropped[names[block.topic]] += block.k * block.n
+        names = [declared.name for declared in batch.declarations]
+        self._count_dropped((block.topic, block.k * block.n) for block in batch.blocks)
         if batch.configs:
             self._dropped["config"] += len(batch.configs)
-        self._unreported = True
         if "dropped" not in self._said:
             self._said.add("dropped")
-            _log.error("points of %r are lost (%s): %s", self._scope, ", ".join(sorted(names.values())), error)
+            _log.error("points of %r are lost (%s): %s", self._scope, ", ".join(sorted(names)), error)
+
+    def _count_dropped(self, points: Iterable[tuple[int, int]]) -> None:
+        names = {handle: name for name, (handle, _) in list(self._buffer.topics.items())}
+        for handle, count in points:
+            self._dropped[names[handle]] += count
+        self._unreported = True
 
     # ---- those who wait, and the end
 

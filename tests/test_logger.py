@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from streamvis import plugins
+from streamvis import sender as sender_module
 from streamvis.client import Client
 from streamvis.errors import (
     BufferFullError,
@@ -438,6 +439,25 @@ def test_a_full_spool_raises_when_strict(make: Callable[..., DataLogger]) -> Non
         logger.write("a", x=1)
         with pytest.raises(BufferFullError, match="in memory alone"):
             logger.flush(10)
+
+
+def test_a_mistake_of_ours_is_a_counted_loss_and_logging_goes_on(
+    server: ServerThread,
+    make: Callable[..., DataLogger],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Should a flush fail for no reason of the world's, the points that it took out are counted as lost."""
+    with make(server.uri) as logger:
+        with monkeypatch.context() as patch:
+            patch.setattr(sender_module, "encode", lambda _: 1 // 0)
+            logger.write("loss", x=np.arange(5))
+            logger.flush(10)
+        logger.write("loss", x=7)
+        logger.flush(10)
+        assert (logger.stats()["dropped"], logger.stats()["errors"]) == ({"loss": 5}, 1)
+    assert stored(server.uri) == {"x": [7]}
+    assert [record.message for record in caplog.records] == ["the sender of 'run' failed and goes on"]
 
 
 # ---- process life
