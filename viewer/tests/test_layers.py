@@ -523,6 +523,193 @@ def test_wrong_lengths_are_refused_and_change_nothing(open_page: Open) -> None:
     assert is_color(page.pixels(), RED)[row(50), 20:280].all()
 
 
+# The raster that draws while much changes
+
+
+FILLER = 160_000
+"""Points that make an exact picture of a layer slow; they lie outside the frame."""
+
+
+@pytest.fixture
+def busy(open_page: Open) -> Open:
+    """Opens a page whose layer A has many points, beyond the frame, in slot 0."""
+
+    def opener(*renderers: Any, **figure: Any) -> LayerPage:
+        page = open_page(*renderers, **{"gl": "off"} | figure)
+        page.do(
+            """{ const beyond = new Float32Array(argument).fill(-50), origin = {x: 0, y: 0};
+              const counts = Uint32Array.of(argument), rgba = new Uint8Array(4).fill(255);
+              layer().replace({origin, counts, x: beyond, y: beyond, rgba}); }""",
+            FILLER,
+        )
+        return page
+
+    return opener
+
+
+def add(page: LayerPage, x: Any, y: Any, rgba: list[int] = RED, **more: Any) -> None:
+    """One more series."""
+    page.do("layer().addSeries(Uint8Array.from(argument))", rgba)
+    page.append(page.do("layer().count") - 1, x, y, **more)
+
+
+def hasty(page: LayerPage) -> Pixels:
+    """The frame's pixels while it changes."""
+    page.do("layer().repaint()")
+    pixels = page.pixels()
+    assert page.do("layer().stats.painted") == "raster"
+    return pixels
+
+
+def rested(page: LayerPage) -> Pixels:
+    """The frame's pixels after it has rested."""
+    page.page.wait_for_function("layer().stats.painted === 'exact'")
+    return page.pixels()
+
+
+def test_the_raster_fills_exact_columns_and_rows(busy: Open) -> None:
+    """Level, upright and slanted lines cover the pixels that they pass, opaque."""
+    page = busy(LineLayer(key="A"))
+    add(page, [50, 150], [100, 100])
+    add(page, [200, 200], [50, 150], BLUE)
+    add(page, [20, 40, 60], [20, 60, 20], [0, 128, 0, 100])
+    pixels = hasty(page)
+    assert np.argwhere(is_color(pixels, RED)).tolist() == [[row(100), column] for column in range(50, 151)]
+    assert np.argwhere(is_color(pixels, BLUE)).tolist() == [[y, 200] for y in range(row(150), row(50) + 1)]
+    slanted = is_color(pixels, GREEN)
+    assert slanted[:, 20:61].any(axis=0).all()
+    assert slanted[row(60)].nonzero()[0].tolist() == [40]
+    assert not slanted[: row(60)].any()
+
+
+def test_the_raster_merges_the_points_of_a_column(busy: Open) -> None:
+    """Many points within a pixel column become the run between the lowest and the highest."""
+    page = busy(LineLayer(key="A"))
+    add(page, 100 + np.arange(50) / 100, 60 + 40 * np.sin(np.arange(50)))
+    rows = is_color(hasty(page), RED)
+    assert rows.any(axis=0).nonzero()[0].tolist() == [100]
+    assert rows[:, 100].nonzero()[0].tolist() == list(range(row(100), row(20) + 1))
+
+
+def test_the_raster_respects_gaps_lone_points_visibility_and_appends(busy: Open) -> None:
+    """NaN breaks a line, a lone point is a dot, hidden series are not there, new points are."""
+    page = busy(LineLayer(key="A"))
+    add(page, [20, 100, np.nan, 200, 250], [60, 60, 60, 60, 60])
+    add(page, [150], [120], BLUE)
+    add(page, [10, 290], [150, 150], GREEN)
+    page.do("layer().setVisible([3], false)")
+    pixels = hasty(page)
+    assert is_color(pixels, RED)[row(60)].nonzero()[0].tolist() == [*range(20, 101), *range(200, 251)]
+    assert 9 <= is_color(pixels, BLUE).sum() <= 21
+    assert not is_color(pixels, GREEN).any()
+    page.append(1, [280], [60])
+    assert is_color(hasty(page), RED)[row(60), 200:281].all()
+
+
+def test_the_raster_draws_the_selection_only(busy: Open) -> None:
+    """Points of another t are not there."""
+    page = busy(LineLayer(key="A"))
+    add(page, [10, 290, 10, 290], [50, 50, 150, 150], t=[1, 1, 2, 2])
+    page.do("layer().select(2)")
+    page.do("layer().repaint()")
+    pixels = page.pixels()
+    assert is_color(pixels, RED)[row(150), 20:280].all()
+    assert not is_color(pixels, RED)[row(50)].any()
+
+
+def test_the_raster_places_points_on_log_axes_from_an_origin(busy: Open) -> None:
+    """The raster and the exact picture agree about where a line is, and what no logarithm has is a gap."""
+    options = {"x_axis_type": "log", "x_range": (1, 1000), "y_axis_type": "log", "y_range": (1, 100)}
+    page = busy(LineLayer(key="A"), **options)
+    add(page, [10, 100, -5, 200, 900], [10, 10, 10, 10, 10])
+    before, after = hasty(page), rested(page)
+    assert np.array_equal(is_color(before, RED)[:, 102:198], is_color(after, RED)[:, 102:198])
+    assert is_color(before, RED)[HEIGHT // 2, 100:200].all()
+    assert not is_color(before, RED)[:, 202:228].any()
+
+
+@pytest.mark.parametrize("ratio", [1, 2])
+@pytest.mark.parametrize("width", [1, 3])
+def test_the_raster_and_the_exact_picture_look_alike(busy: Open, ratio: float, width: float) -> None:
+    """Where one has much ink, the other has ink within a pixel, whatever the width and the device's pixel ratio."""
+    page = busy(LineLayer(key="A", line_width=width), ratio=ratio)
+    x = np.linspace(-200, 500, 140)
+    add(page, x, 100 + np.random.default_rng(5).normal(size=x.size).cumsum() * 8)
+    before, after = (inked(shot) for shot in (hasty(page), rested(page)))
+    assert 0.6 < before.sum() / after.sum() < 1.4
+    spread = np.zeros_like(after)
+    for shift in (-1, 0, 1):
+        for axis in (0, 1):
+            spread |= np.roll(after, shift, axis)
+    assert (before & ~spread).sum() < 0.01 * before.sum()
+
+
+@pytest.mark.parametrize("marker", ["circle", "square", "triangle"])
+def test_the_raster_stamps_markers(busy: Open, marker: str) -> None:
+    """A marker has its place and about its area; one at the frame's edge is cut."""
+    page = busy(PointLayer(key="A", size=12, marker=marker))
+    add(page, [100, np.nan, -2], [100, 50, 30])
+    before, after = (is_color(shot, RED) for shot in (hasty(page), rested(page)))
+    assert before[row(100), 100]
+    assert 0.8 < before[:, 50:].sum() / {"circle": np.pi * 36, "square": 144, "triangle": 62.4}[marker] < 1.3
+    assert before[row(30), 1]
+    assert after[row(30), 1]
+
+
+def test_nothing_of_the_raster_is_outside_the_frame(busy: Open) -> None:
+    """Lines, wide ones too, and markers end at the frame."""
+    page = busy(LineLayer(key="A", line_width=5))
+    add(page, [-500, 800], [-300, 500])
+    add(page, [150, 150], [-900, 900])
+    add(page, [-20, -10], [0, 200], BLUE)
+    outside = inked(page.pixels(border=15))
+    outside[15:-14, 15:-14] = False
+    assert page.do("layer().stats.painted") == "raster"
+    assert not outside.any()
+    assert not is_color(page.pixels(), BLUE).any()
+
+
+def test_the_exact_picture_follows_once_when_all_rests(busy: Open) -> None:
+    """Changes put the exact picture off; it is drawn once, and stays until something changes."""
+    page = busy(LineLayer(key="A"))
+    add(page, [10, 290], [20, 180])
+    assert not is_anti_aliased(hasty(page))
+    page.page.wait_for_function("layer().stats.painted === 'exact'")
+    paints = page.do("layer().stats.paints")
+    assert is_anti_aliased(page.pixels())
+    assert page.do("layer().stats.paints") == paints + 1
+    page.do("layer().plot_view.model.x_range.setv({start: 1, end: 301})")
+    page.page.wait_for_function("layer().stats.painted === 'raster'")
+    page.page.wait_for_function("layer().stats.painted === 'exact'")
+
+
+def is_anti_aliased(pixels: Pixels) -> bool:
+    return bool((inked(pixels) & ~is_color(pixels, RED)).any())
+
+
+def test_exports_are_exact_while_the_raster_draws(busy: Open) -> None:
+    """A PNG made in the midst of changes is anti-aliased, an SVG has paths; the screen is as it was."""
+    page = busy(LineLayer(key="A"))
+    add(page, [10, 290], [20, 180])
+    shades = page.do("""{ layer().repaint();
+      const {ctx} = layer().plot_view.export("png"), {bbox} = layer().plot_view.frame;
+      const {data} = ctx.getImageData(bbox.left, bbox.top, bbox.width, bbox.height);
+      return new Set(data.filter((_, i) => i % 4 === 1)).size; }""")
+    assert shades > 3
+    assert not is_anti_aliased(hasty(page))
+    svg = page.do('layer().plot_view.export("svg").ctx.get_serialized_svg(true)')
+    assert re.search(r'<path[^>]* stroke="rgb\(255,0,0\)"', svg)
+
+
+def test_few_points_and_webgl_are_always_exact(show: Open) -> None:
+    """What is quick to draw exactly is never drawn otherwise."""
+    page = show(LineLayer(key="A"))
+    page.replace(line([10, 290], [20, 180]))
+    page.do("layer().repaint()")
+    page.pixels()
+    assert page.do("layer().stats.painted") == "exact"
+
+
 # Life
 
 

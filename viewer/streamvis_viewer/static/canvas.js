@@ -35,11 +35,18 @@ export function paintLines(ctx, plot, {width, alpha}) {
   return points;
 }
 
-function forVisible(series, visit) {
+/** Visits the runs of the visible series: (slot, begin, end). */
+export function forVisible(series, visit) {
   const {runs, visible} = series;
   for (let r = 0; r < runs.length; r += 3) {
     if (visible[runs[r]]) visit(runs[r], runs[r + 1], runs[r + 2]);
   }
+}
+
+export function countPoints(series) {
+  let points = 0;
+  forVisible(series, (slot, begin, end) => { points += end - begin; });
+  return points;
 }
 
 /**
@@ -144,8 +151,7 @@ class Pencil {
 
 /** style: {marker, size, alpha}. Returns the points drawn. */
 export function paintPoints(ctx, plot, style) {
-  let points = 0;
-  forVisible(plot.series, (slot, begin, end) => { points += end - begin; });
+  const points = countPoints(plot.series);
   if (points <= PATHS || !isRaster(ctx)) paintPaths(ctx, plot, style);
   else paintStamps(ctx, plot, style);
   return points;

@@ -1,0 +1,204 @@
+// The quick painters for a 2D context: whole device pixels, opaque, without anti-aliasing, a tenth of the exact ones' time.
+// They draw what moves; layers.js has canvas.js draw it exactly once it rests.
+
+import {forVisible} from "./canvas.js";
+import {markerDistance} from "./markers.js";
+
+/** Pixels of the plot's frame, which keep their memory from one paint to the next. */
+export class Sheet {
+  #canvas = document.createElement("canvas");
+  #ctx = this.#canvas.getContext("2d", {willReadFrequently: true}); // the pixels come from the CPU anew each time
+  #image = new ImageData(1, 1);
+
+  /** Begins a picture of `plot` for `ctx`, transparent, with a margin of so many pixels on every side. */
+  begin(ctx, {x, y, frame}, margin) {
+    const {a, e, d, f} = ctx.getTransform();
+    this.margin = margin;
+    this.left = Math.floor(frame.left * a + e);
+    this.top = Math.floor(frame.top * d + f);
+    this.width = Math.ceil(frame.right * a + e) - this.left + 2 * margin;
+    this.height = Math.ceil(frame.bottom * d + f) - this.top + 2 * margin;
+    this.ratio = a;
+    this.place = {ax: x.a * a, bx: x.b * a + e - this.left + margin, ay: y.a * d, by: y.b * d + f - this.top + margin};
+    this.#clear();
+    return this.pixels;
+  }
+
+  finish(ctx) {
+    const {margin, left, top, width, height} = this;
+    const [w, h] = [width - 2 * margin, height - 2 * margin];
+    this.#ctx.putImageData(this.#image, 0, 0);
+    ctx.save();
+    ctx.resetTransform();
+    ctx.drawImage(this.#canvas, margin, margin, w, h, left, top, w, h);
+    ctx.restore();
+  }
+
+  #clear() {
+    const {width, height} = this;
+    if (this.#image.width === width && this.#image.height === height) {
+      this.pixels.fill(0);
+      return;
+    }
+    Object.assign(this.#canvas, {width, height});
+    this.#image = new ImageData(width, height);
+    this.pixels = new Uint32Array(this.#image.data.buffer);
+  }
+}
+
+/** As in canvas.js, for many points: returns how many. */
+export function rasterLines(sheet, ctx, plot, {width, alpha}) {
+  const {series} = plot;
+  const pixels = sheet.begin(ctx, plot, 1); // the margin's columns take what lies beyond the frame
+  const brush = new Brush(sheet, series.units("x", plot.x.log), series.units("y", plot.y.log), width * sheet.ratio);
+  const points = forInked(series, alpha, (ink, begin, end) => brush.trace(ink, begin, end));
+  if (brush.spread) widen(pixels, sheet.width, brush.spread);
+  brush.dots(Math.max(width, 2) * sheet.ratio);
+  sheet.finish(ctx);
+  return points;
+}
+
+/** As in canvas.js, for many points: returns how many. */
+export function rasterPoints(sheet, ctx, plot, {marker, size, alpha}) {
+  const {series} = plot;
+  const reach = Math.ceil(size * ctx.getTransform().a / 2) + 1;
+  const margin = 2 * reach; // markers centred just outside still show, and no stamp needs a bounds check
+  const pixels = sheet.begin(ctx, plot, margin);
+  const {width, height, place: {ax, bx, ay, by}} = sheet;
+  const stamp = stampOf(marker, size * sheet.ratio, reach, width);
+  const [right, bottom] = [width - reach, height - reach];
+  const u = series.units("x", plot.x.log);
+  const v = series.units("y", plot.y.log);
+  const points = forInked(series, alpha, (ink, begin, end) => {
+    for (let i = begin; i < end; i++) {
+      const x = u[i] * ax + bx;
+      const y = v[i] * ay + by;
+      if (!(x >= reach && x < right && y >= reach && y < bottom)) continue;
+      const at = (y | 0) * width + (x | 0);
+      for (let j = 0; j < stamp.length; j++) pixels[at + stamp[j]] = ink;
+    }
+  });
+  sheet.finish(ctx);
+  return points;
+}
+
+// Visits the runs that show with their colour, opaque, as a pixel; returns how many points they have.
+function forInked(series, alpha, visit) {
+  let points = 0;
+  const inks = new Uint32Array(series.rgba.slice().buffer);
+  forVisible(series, (slot, begin, end) => {
+    points += end - begin;
+    if (series.rgba[4 * slot + 3] * alpha > 0) visit((inks[slot] | 0xff000000) >>> 0, begin, end);
+  });
+  return points;
+}
+
+/** Draws polylines as vertical runs of pixels: all points of a series within a pixel column become one. */
+class Brush {
+  #lone = [];
+
+  #run;
+
+  constructor(sheet, u, v, thickness) {
+    Object.assign(this, {place: sheet.place, beyond: sheet.width - 1, u, v});
+    this.half = Math.max(0, thickness - 1) / 2; // what a run extends beyond the line's centre
+    this.#run = runner(sheet, this.half);
+    this.spread = Math.max(0, Math.round(thickness) - 1); // columns that `widen` adds on the right
+  }
+
+  trace(ink, begin, end) {
+    const {u, v, beyond, place: {ax, ay, by}} = this;
+    const bx = this.place.bx - this.spread / 2;
+    const run = this.#run;
+    let joined = 0; // points since the last gap
+    let column = 0, lastX = 0, lastY = 0, low = 0, high = 0;
+    for (let i = begin; i < end; i++) {
+      const x = u[i] * ax + bx;
+      const y = v[i] * ay + by;
+      if (!(x - x === 0 && y - y === 0)) {
+        if (joined) this.#close(ink, joined, column, lastX, lastY, low, high);
+        joined = 0;
+        continue;
+      }
+      const here = x < 1 ? 0 : x < beyond ? x | 0 : beyond;
+      if (joined === 0) {
+        low = high = y;
+      } else if (here === column) {
+        if (y < low) low = y;
+        else if (y > high) high = y;
+      } else {
+        const step = here > column ? 1 : -1;
+        const rise = (y - lastY) / (x - lastX);
+        let edge = lastY + rise * ((step > 0 ? column + 1 : column) - lastX); // where the segment leaves the column
+        run(ink, column, edge < low ? edge : low, edge > high ? edge : high);
+        for (let c = column + step; c !== here; c += step) {
+          const next = edge + rise * step;
+          run(ink, c, edge < next ? edge : next, edge < next ? next : edge);
+          edge = next;
+        }
+        low = edge < y ? edge : y;
+        high = edge < y ? y : edge;
+      }
+      column = here;
+      lastX = x;
+      lastY = y;
+      joined++;
+    }
+    if (joined) this.#close(ink, joined, column, lastX, lastY, low, high);
+  }
+
+  /** A point between two gaps has no segment, yet must not be invisible. */
+  dots(radius) {
+    for (const [ink, x, y] of this.#lone) {
+      const end = Math.min(this.beyond, x + radius - 0.5);
+      for (let c = Math.max(0, Math.floor(x - radius + 0.5)); c < end; c++) {
+        const rest = Math.sqrt(Math.max(0, radius ** 2 - (c + 0.5 - x) ** 2));
+        this.#run(ink, c, y - rest + this.half, y + rest - this.half);
+      }
+    }
+  }
+
+  #close(ink, joined, column, x, y, low, high) {
+    if (joined === 1) this.#lone.push([ink, x + this.spread / 2, y]);
+    else this.#run(ink, column, low, high);
+  }
+}
+
+// A function that fills a column's pixels from row `low` to row `high`, and `half` beyond them.
+function runner({pixels, width, height}, half) {
+  const bottom = height - 1;
+  return (ink, column, low, high) => {
+    if (!(low - half < height && high + half >= 0)) return;
+    const first = low > half ? (low - half) | 0 : 0;
+    const last = high + half < bottom ? (high + half) | 0 : bottom;
+    for (let at = first * width + column, end = last * width + column; at <= end; at += width) pixels[at] = ink;
+  };
+}
+
+// Ink within the margins runs on to the right by so many pixels, but not over other ink.
+function widen(pixels, width, spread) {
+  for (let begin = 0; begin < pixels.length; begin += width) {
+    let ink = 0, left = 0;
+    for (let at = begin + 1; at < begin + width; at++) {
+      if (pixels[at]) {
+        ink = pixels[at];
+        left = spread;
+      } else if (left) {
+        pixels[at] = ink;
+        left--;
+      }
+    }
+  }
+}
+
+// Where the pixels of a marker lie about its centre's; at least that one.
+function stampOf(marker, size, reach, width) {
+  const distance = markerDistance[marker];
+  const offsets = [];
+  for (let y = -reach; y <= reach; y++) {
+    for (let x = -reach; x <= reach; x++) {
+      if ((x === 0 && y === 0) || distance(x, y, size / 2) <= 0) offsets.push(y * width + x);
+    }
+  }
+  return Int32Array.from(offsets);
+}
