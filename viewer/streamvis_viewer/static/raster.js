@@ -124,20 +124,20 @@ class Brush {
       if (joined === 0) {
         low = high = y;
       } else if (here === column) {
-        if (y < low) low = y;
-        else if (y > high) high = y;
+        low = Math.min(low, y);
+        high = Math.max(high, y);
       } else {
         const step = here > column ? 1 : -1;
         const rise = (y - lastY) / (x - lastX);
         let edge = lastY + rise * ((step > 0 ? column + 1 : column) - lastX); // where the segment leaves the column
-        run(ink, column, edge < low ? edge : low, edge > high ? edge : high);
+        run(ink, column, Math.min(edge, low), Math.max(edge, high));
         for (let c = column + step; c !== here; c += step) {
           const next = edge + rise * step;
-          run(ink, c, edge < next ? edge : next, edge < next ? next : edge);
+          run(ink, c, Math.min(edge, next), Math.max(edge, next));
           edge = next;
         }
-        low = edge < y ? edge : y;
-        high = edge < y ? y : edge;
+        low = Math.min(edge, y);
+        high = Math.max(edge, y);
       }
       column = here;
       lastX = x;
@@ -169,9 +169,11 @@ function runner({pixels, width, height}, half) {
   const bottom = height - 1;
   return (ink, column, low, high) => {
     if (!(low - half < height && high + half >= 0)) return;
-    const first = low > half ? (low - half) | 0 : 0;
-    const last = high + half < bottom ? (high + half) | 0 : bottom;
-    for (let at = first * width + column, end = last * width + column; at <= end; at += width) pixels[at] = ink;
+    const first = Math.max(low - half, 0) | 0;
+    const last = Math.min(high + half, bottom) | 0;
+    let at = first * width + column;
+    pixels[at] = ink;
+    for (let rows = last - first; rows > 0; rows--) pixels[at += width] = ink;
   };
 }
 
