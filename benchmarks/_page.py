@@ -28,6 +28,11 @@ lines:
   columns: [x, y]
   names: lines
   color: {key_fun: i, palette: Turbo256}
+points:
+  glyph_kind: scatter
+  columns: [x, y]
+  names: points.*
+  color: {key_fun: n}
 """
 
 # Resolves with the wall clock when the page's first plot has painted that many points.
@@ -47,7 +52,7 @@ window.paintedPoints = async count => {
 
 @contextmanager
 def viewer() -> Iterator[tuple[Server, str]]:
-    """A data server and a viewer on it, whose schema has one plot called lines; gives the page's address."""
+    """A data server and a viewer on it that knows the plots lines and points; gives the address of a page of lines."""
     with data_server() as server, children(lambda _: None) as family:
         schema = Path(server.directory) / "plots.yaml"
         schema.write_text(SCHEMA)
