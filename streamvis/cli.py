@@ -397,13 +397,43 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 @click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the number alone.")
 def delete(uri: str, scope: str, names: tuple[str, ...], as_json: bool) -> None:
-    """Deletes names of a scope, or all of it.
+    """Moves names of a scope, or all of it, to the trash.
 
-    Without NAMES, the whole scope goes, with its config.
+    Without NAMES, the whole scope goes, with its config. `streamvis restore` brings it back.
     """
     with _client(uri) as client:
         deleted = client.delete(scope, list(names) or None)
     _print(as_json, deleted, [f"deleted {deleted} of scope {scope}"])
+
+
+@_command("restore", "localhost:8081 run24 loss")
+@_uri
+@_scope
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print the number alone.")
+def restore(uri: str, scope: str, names: tuple[str, ...], as_json: bool) -> None:
+    """Brings names of a scope, or all of it, back from the trash.
+
+    Without NAMES, all that the trash has of the scope, with its config. Refused while a name is in use again.
+    """
+    with _client(uri) as client:
+        restored = client.restore(scope, list(names) or None)
+    _print(as_json, restored, [f"restored {restored} of scope {scope}"])
+
+
+@_command("purge", "localhost:8081 run24 loss")
+@_uri
+@_scope
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print the number alone.")
+def purge(uri: str, scope: str, names: tuple[str, ...], as_json: bool) -> None:
+    """Removes names of a scope, or all of it, from the trash for good.
+
+    Without NAMES, all that the trash has of the scope. What is not deleted stays. Later writes use the freed space.
+    """
+    with _client(uri) as client:
+        purged = client.purge(scope, list(names) or None)
+    _print(as_json, purged, [f"purged {purged} of scope {scope}"])
 
 
 @_command("push", "~/.local/state/streamvis/spool localhost:8081")

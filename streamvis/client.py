@@ -1,4 +1,4 @@
-"""Client: lists, fetches, follows, configures and deletes what a data server holds."""
+"""Client: lists, fetches, follows, configures, deletes and restores what a data server holds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Update:
     """What a subscriber applies, in this order: topics, configs, blocks."""
 
     topics: tuple[Topic, ...] = ()
-    """Declared or deleted."""
+    """Declared or deleted. A restored one comes as deleted and then as itself, and all its blocks follow."""
 
     configs: tuple[Config, ...] = ()
     """Each the scope's whole config."""
@@ -52,7 +52,7 @@ class Batch:
     """(scope, name) of topics whose earlier points are gone."""
 
     reloaded: tuple[tuple[str, str], ...]
-    """(scope, name) of topics whose points are to be fetched from the start."""
+    """(scope, name) of topics that came back from the trash: `points` begins with all of theirs."""
 
     cursor: bytes
     """Follow again `after` it, and nothing is missed or repeated."""
@@ -147,9 +147,9 @@ class Client:
             for update in subscription:
                 collector.add(update.topics, update.blocks)
                 if update.cursor:
-                    points, deleted = collector.take(update.cursor)
-                    if points or deleted or update.interest:
-                        yield Batch(points, deleted, (), update.cursor)
+                    points, deleted, reloaded = collector.take(update.cursor)
+                    if points or deleted or reloaded or update.interest:
+                        yield Batch(points, deleted, reloaded, update.cursor)
 
     def subscribe(self) -> Subscription:
         """A stream of changes, without interests at first."""
@@ -184,15 +184,34 @@ class Client:
             self._stub.SetConfig(wire.config_to_pb(Config(scope, values)), timeout=self._timeout)
 
     def delete(self, scope: str, names: str | Sequence[str] | None = None) -> int:
-        """Deletes those names of the scope, or with None the whole scope and its config; returns how many topics.
+        """Moves those names of the scope, or with None the whole scope and its config, to the trash.
 
-        Raises NotFoundError when there are none, and UsageError for an empty sequence of names.
+        Returns how many topics. Raises NotFoundError when there are none, and UsageError for an empty sequence.
         """
-        wanted = _tuple(names)
-        if names is not None and not wanted:
-            raise UsageError("names is empty, so there is nothing to delete; None deletes the whole scope")
+        request = wire.delete_to_pb(scope, _names(names, "delete"))
         with _translated(self.uri):
-            return self._stub.Delete(wire.delete_to_pb(scope, wanted), timeout=self._timeout).topics
+            return self._stub.Delete(request, timeout=self._timeout).topics
+
+    def restore(self, scope: str, names: str | Sequence[str] | None = None) -> int:
+        """Brings those names of the scope, or with None all of it and its config, back from the trash.
+
+        Of several topics of one name, the one that was deleted last. Keys of the config that were set since the delete
+        stay. Returns how many topics. Raises ConflictError while a live topic has one of the names, NotFoundError when
+        the trash has none, and UsageError for an empty sequence of names; then nothing is restored.
+        """
+        request = wire.restore_to_pb(scope, _names(names, "restore"))
+        with _translated(self.uri):
+            return self._stub.Restore(request, timeout=self._timeout).topics
+
+    def purge(self, scope: str, names: str | Sequence[str] | None = None) -> int:
+        """Empties the trash of those names of the scope, or with None of all that it has of the scope, for good.
+
+        Returns how many topics, at once; the server frees their space, for what is written later, beside its other
+        work. Raises NotFoundError when the trash has none, and UsageError for an empty sequence of names.
+        """
+        request = wire.purge_to_pb(scope, _names(names, "purge"))
+        with _translated(self.uri):
+            return self._stub.Purge(request, timeout=self._timeout).topics
 
 
 class Subscription:
@@ -301,6 +320,14 @@ def _tuple(names: str | Sequence[str] | None) -> tuple[str, ...]:
     if names is None:
         return ()
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _names(names: str | Sequence[str] | None, verb: str) -> tuple[str, ...]:
+    """What a request carries; there, no names mean all. Raises UsageError for a sequence that is empty."""
+    wanted = _tuple(names)
+    if names is not None and not wanted:
+        raise UsageError(f"names is empty, so there is nothing to {verb}; None stands for the whole scope")
+    return wanted
 
 
 def _unavailable(uri: str) -> UnavailableError:

@@ -92,29 +92,44 @@ class Collector:
         self._topics: dict[int, Topic] = {}
         self._blocks: dict[int, list[Block]] = {}
         self._deleted: dict[tuple[str, str], None] = {}
+        self._reloaded: dict[tuple[str, str], None] = {}
+        self._tombstones: set[int] = set()
 
     def add(self, topics: Iterable[Topic], blocks: Iterable[Block]) -> None:
         """Adds what one message has: its topics come before its blocks."""
         for topic in topics:
             if topic.deleted:
-                self._topics.pop(topic.id, None)
-                self._blocks.pop(topic.id, None)
-                self._deleted[topic.scope, topic.name] = None
+                self._delete(topic)
             else:
-                self._topics[topic.id] = topic
+                self._declare(topic)
         for block in blocks:
             self._blocks.setdefault(block.topic, []).append(block)
 
-    def take(self, cursor: bytes) -> tuple[Points, tuple[tuple[str, str], ...]]:
-        """The points since the last call, and the topics that were deleted before them."""
+    def _delete(self, topic: Topic) -> None:
+        self._topics.pop(topic.id, None)
+        self._blocks.pop(topic.id, None)
+        self._tombstones.add(topic.id)
+        self._reloaded.pop((topic.scope, topic.name), None)
+        self._deleted[topic.scope, topic.name] = None
+
+    def _declare(self, topic: Topic) -> None:
+        self._topics[topic.id] = topic
+        if topic.id in self._tombstones:
+            self._tombstones.discard(topic.id)
+            self._deleted.pop((topic.scope, topic.name), None)
+            self._reloaded[topic.scope, topic.name] = None
+
+    def take(self, cursor: bytes) -> tuple[Points, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+        """The points since the last call, and the topics that were deleted and that were reloaded before them."""
         series = {}
         for topic_id in sorted(self._blocks):
             topic = self._topics[topic_id]
             for index, columns in sorted(join_series(self._blocks[topic_id]).items()):
                 series[topic.scope, topic.name, index] = columns
-        deleted = tuple(self._deleted)
-        self._blocks, self._deleted = {}, {}
-        return Points(series, cursor), deleted
+        deleted, reloaded = tuple(self._deleted), tuple(self._reloaded)
+        self._blocks, self._deleted, self._reloaded = {}, {}, {}
+        self._tombstones.clear()
+        return Points(series, cursor), deleted, reloaded
 
 
 def join_series(blocks: Sequence[Block]) -> dict[int, dict[str, Array]]:

@@ -15,13 +15,17 @@ from streamvis.errors import MalformedError
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One (scope, name) as stored. `id` is the sequence number of its declaration; `columns` are sorted."""
+    """One (scope, name) as stored. `id` is the sequence number of its declaration; `columns` are sorted.
+
+    `restored` is the sequence number of the restore that brought it back from the trash, 0 if it never was there.
+    """
 
     id: int
     scope: str
     name: str
     columns: tuple[str, ...]
     deleted: bool = False
+    restored: int = 0
 
 
 @dataclass(frozen=True, slots=True)

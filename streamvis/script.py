@@ -45,6 +45,18 @@ def config(uri: str | None, scope: str) -> dict[str, Any]:
 
 
 def delete(uri: str | None, scope: str, names: str | Sequence[str] | None = None) -> int:
-    """Deletes those names of the scope, or with None the whole scope; returns how many topics."""
+    """Moves those names of the scope, or with None the whole scope, to the trash; returns how many topics."""
     with Client(uri) as client:
         return client.delete(scope, names)
+
+
+def restore(uri: str | None, scope: str, names: str | Sequence[str] | None = None) -> int:
+    """Brings them back; refused with ConflictError while a live topic has one of the names. Returns how many topics."""
+    with Client(uri) as client:
+        return client.restore(scope, names)
+
+
+def purge(uri: str | None, scope: str, names: str | Sequence[str] | None = None) -> int:
+    """Removes them from the trash for good, which frees the space; returns how many topics."""
+    with Client(uri) as client:
+        return client.purge(scope, names)

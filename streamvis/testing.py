@@ -17,7 +17,7 @@ import pytest
 
 from streamvis.codec import EncodedBlock, decode, encode
 from streamvis.columns import Block
-from streamvis.errors import NotFoundError
+from streamvis.errors import ConflictError, NotFoundError
 from streamvis.records import Ack, Batch, Config, Declaration, Topic, unpack_cursor
 from streamvis.storage.base import Commit, Store, Submission
 
@@ -359,6 +359,115 @@ class StoreContract(ABC):
             store.delete("run")
         assert store.seq() == seq
 
+    # ---- the trash
+
+    def test_restore_brings_a_topic_back_under_its_id(self, store: Store) -> None:
+        """With its blocks, as a change of its own; it can be deleted and restored again."""
+        topic = append(store, StoreStream().next(points(1), points(2), declare=[loss()])).topics[0].id
+        for _ in range(2):
+            deleted = store.delete("run", ["loss"])
+            commit = store.restore("run", ["loss", "unknown"])
+            restored = Topic(topic, "run", "loss", COLUMNS, restored=deleted.seq + 1)
+            assert (commit.seq, commit.topics, commit.configs) == (deleted.seq + 1, (restored,), ())
+            assert store.catalog().topics == store.catalog(deleted.seq).topics == (restored,)
+            assert read(store, topic) == [1, 2]
+
+    def test_restore_is_refused_while_the_name_is_in_use(self, store: Store) -> None:
+        """Whether overwritten or deleted and written again: all or nothing, naming scope and name."""
+        append(store, StoreStream("first").next(declare=[loss(), loss(2, "other")]))
+        store.delete("run", ["other"])
+        append(store, StoreStream("second").next(declare=[loss(replace=True)]))
+        seq = store.seq()
+        for names in (["loss"], ["loss", "other"], []):
+            with pytest.raises(ConflictError, match="'run' has a live topic 'loss'"):
+                store.restore("run", names)
+        assert store.seq() == seq
+        assert [topic.name for topic in store.restore("run", ["other"]).topics] == ["other"]
+
+    def test_restore_takes_the_topic_that_was_deleted_last(self, store: Store) -> None:
+        """Of several in the trash under one name; deleting that one again does not uncover the one before."""
+        append(store, StoreStream("first").next(points(1), declare=[loss()]))
+        append(store, StoreStream("second").next(points(2), declare=[loss(replace=True)]))
+        for _ in range(2):
+            store.delete("run")
+            (topic,) = store.restore("run").topics
+            assert read(store, topic.id) == [2]
+
+    def test_restore_of_a_scope_brings_its_config_back(self, store: Store) -> None:
+        """Keys that were set since the delete win; names alone bring no config, and purging the scope takes it."""
+        config = Config("run", {"lr": 1, "net": {"width": 8}})
+        append(store, StoreStream().next(declare=[loss()], configs=[config]))
+        store.delete("run")
+        assert store.restore("run", ["loss"]).configs == ()
+        store.set_config(Config("run", {"net": {"depth": 2}, "lr": 2}))
+        whole = Config("run", {"lr": 2, "net": {"width": 8, "depth": 2}})
+        assert store.restore("run").configs == store.catalog().configs == (whole,)
+        store.delete("run")
+        assert store.purge("run") == 1
+        with pytest.raises(NotFoundError, match="nothing of scope 'run'"):
+            store.restore("run")
+
+    def test_a_trash_without_it_is_an_error(self, store: Store) -> None:
+        """What was never deleted, was restored, or was purged can be neither restored nor purged."""
+        append(store, StoreStream().next(declare=[loss(), loss(2, "a"), loss(3, "b")]))
+        store.delete("run", ["a", "b"])
+        store.restore("run", ["a"])
+        assert store.purge("run", ["b"]) == 1
+        seq = store.seq()
+        for scope, names in [("run", []), ("run", ["loss"]), ("run", ["a"]), ("run", ["b"]), ("other", [])]:
+            with pytest.raises(NotFoundError, match=f"'{(names or [scope])[0]}'.*nothing was restored"):
+                store.restore(scope, names)
+            with pytest.raises(NotFoundError, match=f"'{(names or [scope])[0]}'.*nothing was purged"):
+                store.purge(scope, names)
+        assert store.seq() == seq
+
+    def test_a_restored_topic_knows_its_writers(self, store: Store) -> None:
+        """Whoever was bound to it writes on, and who declares the name is bound to it."""
+        stream, other = StoreStream("one"), StoreStream("two")
+        topic = append(store, stream.next(points(1), declare=[loss()])).topics[0].id
+        store.delete("run")
+        store.restore("run")
+        assert append(store, stream.next(points(2)), other.next(points(3), declare=[loss()])).topics == ()
+        assert read(store, topic) == [1, 2, 3]
+
+    def test_a_purged_topic_is_gone_for_its_writers(self, store: Store) -> None:
+        """As if it had only been deleted: declared again it is a new one."""
+        stream = StoreStream()
+        old = append(store, stream.next(points(1), declare=[loss()])).topics[0].id
+        store.delete("run")
+        store.purge("run")
+        store.free()
+        assert store.append([stream.next(points(2), number=2)])[0] == [Ack(2, gone=(1,))]
+        (new,) = append(store, stream.next(points(2), declare=[loss()])).topics
+        assert new.id > old
+        assert read(store, new.id) == [2]
+
+    def test_purge_leaves_what_lives_and_the_tombstone(self, store: Store) -> None:
+        """No change for readers: a late cursor still hears of the delete, and the clock stands still."""
+        append(store, StoreStream().next(points(1), points(2, handle=2), declare=[loss(), loss(2, "kept")]))
+        before = store.seq()
+        seq = store.delete("run", ["loss"]).seq
+        assert store.purge("run") == 1
+        while store.free():
+            pass
+        assert store.catalog(before).topics == (Topic(1, "run", "loss", (), deleted=True),)
+        assert (store.seq(), read(store, 1), store.lengths(1), read(store, 2)) == (seq, [], {}, [2])
+
+    def test_purged_blocks_are_freed_a_little_at_a_time(self, store: Store) -> None:
+        """So many bytes a transaction, and writing goes on between them."""
+        stream = StoreStream()
+        doomed = [points(*range(1000), 5, handle=handle) for handle in (1, 2) for _ in range(3)]
+        append(store, stream.next(*doomed, points(1, handle=3), declare=[loss(), loss(2, "b"), loss(3, "kept")]))
+        store.delete("run", ["loss", "b"])
+        assert not store.free()
+        assert store.purge("run") == 2
+        left = []
+        while store.free(2 * doomed[0].size):
+            append(store, stream.next(points(2, handle=3)))
+            left.append(sum(read(store, topic) != [] for topic in (1, 2)))
+        assert left == [2, 1]
+        assert (read(store, 1), read(store, 2), read(store, 3)) == ([], [], [1, 2, 2])
+
     # ---- reading
 
     def test_catalog_after_a_number_has_what_changed(self, store: Store) -> None:
@@ -447,9 +556,13 @@ class StoreContract(ABC):
         if not self.durable:
             pytest.skip("this store promises nothing after its end")
         store, stream = self.open(tmp_path), StoreStream()
-        batch = stream.next(points(1), declare=[loss(), loss(2, "old")], configs=[Config("run", {"lr": 1})])
+        declare = [loss(), loss(2, "old")]
+        batch = stream.next(points(1), points(9, handle=2), declare=declare, configs=[Config("run", {"lr": 1})])
         topic = append(store, batch).topics[0].id
-        store.delete("run", ["old"])
+        for _ in range(2):
+            store.delete("run")
+            store.restore("run", ["loss"])
+        store.purge("run", ["old"])
         catalog, changes = store.catalog(), store.catalog(1)
         store.close()
         store = self.open(tmp_path)
@@ -457,6 +570,9 @@ class StoreContract(ABC):
         append(store, batch, stream.next(points(2)))
         assert read(store, topic) == [1, 2]
         assert store.seq() == catalog.seq + 1
+        assert not store.free()
+        assert read(store, 2) == []
+        assert store.restore("run").configs == (Config("run", {"lr": 1}),)
         store.close()
 
     def test_close_and_checkpoint_at_any_time(self, store: Store) -> None:

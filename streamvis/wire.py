@@ -55,11 +55,18 @@ def block_from_pb(message: pb.Block) -> EncodedBlock:
 
 
 def topic_to_pb(topic: Topic) -> pb.Topic:
-    return pb.Topic(id=topic.id, scope=topic.scope, name=topic.name, columns=topic.columns, deleted=topic.deleted)
+    return pb.Topic(
+        id=topic.id,
+        scope=topic.scope,
+        name=topic.name,
+        columns=topic.columns,
+        deleted=topic.deleted,
+        restored=topic.restored,
+    )
 
 
 def topic_from_pb(message: pb.Topic) -> Topic:
-    return Topic(message.id, message.scope, message.name, tuple(message.columns), message.deleted)
+    return Topic(message.id, message.scope, message.name, tuple(message.columns), message.deleted, message.restored)
 
 
 def config_to_pb(config: Config) -> pb.Config:
@@ -190,3 +197,11 @@ def listing_from_pb(message: pb.Listing) -> Listing:
 
 def delete_to_pb(scope: str, names: Sequence[str]) -> pb.DeleteRequest:
     return pb.DeleteRequest(scope=scope, names=names)
+
+
+def restore_to_pb(scope: str, names: Sequence[str]) -> pb.RestoreRequest:
+    return pb.RestoreRequest(scope=scope, names=names)
+
+
+def purge_to_pb(scope: str, names: Sequence[str]) -> pb.PurgeRequest:
+    return pb.PurgeRequest(scope=scope, names=names)

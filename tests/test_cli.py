@@ -114,7 +114,10 @@ def commands() -> list[str]:
 
 def test_the_program_has_the_commands_of_its_contract() -> None:
     """None is missing; the viewer's come from its package."""
-    core = "config counts delete demo grpc-serve logging-demo logging-demo-async names plugins push scopes serve"
+    core = (
+        "config counts delete demo grpc-serve logging-demo logging-demo-async names plugins purge push restore scopes "
+        "serve"
+    )
     assert {*core.split(), "web-serve"} <= set(commands())
 
 
@@ -194,7 +197,7 @@ def test_a_bad_pattern_is_a_bad_argument(logged: str, run: Callable[..., Done]) 
         assert re.fullmatch(r"Error: [^\n]*\([^\n]*\n", done.err)
 
 
-@pytest.mark.parametrize("command", ["names", "counts", "config", "delete"])
+@pytest.mark.parametrize("command", ["names", "counts", "config", "delete", "restore", "purge"])
 def test_an_unknown_scope_is_an_error(command: str, logged: str, run: Callable[..., Done]) -> None:
     """It is named, with exit code 1."""
     done = run(command, logged, "no-such-run")
@@ -318,6 +321,30 @@ def test_delete(uri: str, run: Callable[..., Done]) -> None:
     assert run("names", uri, "doomed").lines == ["b", "c"]
     assert run("delete", uri, "doomed", "--json").out == "2\n"
     assert "doomed" not in run("scopes", uri).lines
+
+
+def test_restore_and_purge(uri: str, run: Callable[..., Done]) -> None:
+    """What was deleted comes back, by name or all of it, unless the name is taken; purged, it is gone for good."""
+    from streamvis import DataLogger
+
+    def write(name: str) -> None:
+        with DataLogger("trash", uri) as logger:
+            logger.write(name, x=1)
+
+    for name in ("a", "b", "c"):
+        write(name)
+    run("delete", uri, "trash")
+    assert run("restore", uri, "trash", "b").lines == ["restored 1 of scope trash"]
+    assert run("names", uri, "trash").lines == ["b"]
+    assert run("restore", uri, "trash", "--json").out == "2\n"
+    run("delete", uri, "trash", "a", "b")
+    write("a")
+    refused = run("restore", uri, "trash")
+    assert refused.code == 1
+    assert re.fullmatch(r"Error: scope 'trash' has a live topic 'a'[^\n]*\n", refused.err)
+    assert run("purge", uri, "trash", "b").lines == ["purged 1 of scope trash"]
+    assert run("purge", uri, "trash", "--json").out == "1\n"
+    assert run("names", uri, "trash").lines == ["c", "a"]
 
 
 @pytest.mark.parametrize("command", ["logging-demo", "logging-demo-async"])

@@ -17,7 +17,7 @@ from streamvis import script, transport, wire
 from streamvis.client import Client, Points
 from streamvis.codec import encode
 from streamvis.columns import Array, Block
-from streamvis.errors import NotFoundError, StateError, UnavailableError, UsageError
+from streamvis.errors import ConflictError, NotFoundError, StateError, UnavailableError, UsageError
 from streamvis.points import join_series
 from streamvis.records import Batch, Declaration, Query
 from streamvis.server.run import ServerThread, serving
@@ -215,6 +215,30 @@ def test_delete_says_how_much_went(client: Client, writer: Writer) -> None:
         client.delete("run")
 
 
+def test_restore_and_purge_say_how_much_came_or_went(client: Client, writer: Writer) -> None:
+    """Names or the whole scope, with its config; refused while a name is in use again, and when the trash has none."""
+    for name in ("a", "b", "c"):
+        writer.write("run", name, x=[1])
+    client.set_config("run", {"lr": 1})
+    before = client.fetch("run")
+    for call, verb in ((client.restore, "restore"), (client.purge, "purge")):
+        with pytest.raises(UsageError, match=f"names is empty, so there is nothing to {verb}"):
+            call("run", [])
+        with pytest.raises(NotFoundError, match=f"nothing was {verb}d"):
+            call("run")
+    client.delete("run")
+    assert client.restore("run", "a") == 1
+    assert client.restore("run") == 2
+    assert client.config("run") == {"lr": 1}
+    assert {key: columns["x"].tolist() for key, columns in client.fetch("run").items()} == {key: [1] for key in before}
+    client.delete("run", "a")
+    writer.write("run", "a", x=[2])
+    with pytest.raises(ConflictError, match="'run' has a live topic 'a'"):
+        client.restore("run", "a")
+    assert client.purge("run") == 1
+    assert client.names("run") == ["b", "c", "a"]
+
+
 def test_follow_begins_with_everything_so_far(client: Client, writer: Writer) -> None:
     """The first batch comes even if there is nothing; after a cursor, only what is new."""
     updates = client.follow("run")
@@ -392,6 +416,9 @@ def test_the_functions_of_script(server: ServerThread, writer: Writer) -> None:
     assert script.config(server.uri, "run24") == {"lr": 1e-3}
     assert script.delete(server.uri, "run24", ["loss"]) == 1
     assert script.names(server.uri, "run24") == []
+    assert script.restore(server.uri, "run24") == 1
+    assert script.names(server.uri, "run24") == ["loss"]
+    assert script.delete(server.uri, "run24") == script.purge(server.uri, "run24") == 1
 
 
 def test_the_environment_names_the_server(server: ServerThread, monkeypatch: pytest.MonkeyPatch) -> None:

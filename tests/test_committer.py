@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from streamvis.codec import encode
+from streamvis.columns import Block
 from streamvis.errors import NotFoundError, StoreFullError, UnavailableError
 from streamvis.records import Ack, Batch, Config, Declaration
 from streamvis.server.committer import MAX_BATCHES, Committer
@@ -82,6 +86,39 @@ def test_deletes_and_configs_keep_their_place(committer: Committer, store: Gated
     assert config.result(WAIT).configs == (Config("run", {"lr": 1}),)
     assert [topic.name for topic in store.catalog().topics] == ["after"]
     assert [commit.seq for commit in commits] == sorted(commit.seq for commit in commits)
+
+
+def test_purged_space_is_freed_between_other_work(
+    committer: Committer, store: GatedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step at a time, each behind what waits by then."""
+    hold_first(committer, store)
+    steps: list[int] = []
+
+    def free() -> bool:
+        steps.append(len(store.groups))
+        return len(steps) < 3
+
+    monkeypatch.setattr(store, "free", free)
+    committer.delete("run")
+    purged = committer.purge("run")
+    committer.append(submission(2))
+    store.gate.set()
+    assert purged.result(WAIT) == 1
+    committer.close()
+    assert steps[:2] == [1, 2]
+
+
+def test_what_a_purge_had_left_is_freed_at_the_start() -> None:
+    """A server that was stopped in the middle goes on with it."""
+    store = MemoryStore()
+    block = encode(Block(1, 0, {"x": np.zeros((1, 10))}))
+    store.append([Submission(replace(submission(1).batch, blocks=(block,)), {})])
+    store.delete("run")
+    store.purge("run")
+    assert store.lengths(1) == {0: 10}
+    Committer(store, lambda _: None).close()
+    assert store.lengths(1) == {}
 
 
 def test_a_failed_transaction_fails_its_batches_only(

@@ -150,6 +150,18 @@ def test_a_topic_deleted_under_a_writer_is_gone(stream: Stream, client: Client) 
     assert stored(client) == [2, 3]
 
 
+def test_a_restored_topic_takes_what_its_writer_sends(stream: Stream, client: Client) -> None:
+    """Without a new declaration; a purged one is declared again and begins anew."""
+    assert stream.send(batch(1, 1)).stored
+    assert (client.delete("run"), client.restore("run")) == (1, 1)
+    assert stream.send(batch(2, 2, declare=False)).stored
+    assert stored(client) == [1, 2]
+    assert (client.delete("run"), client.purge("run")) == (1, 1)
+    assert stream.send(batch(3, 3, declare=False)).gone == (1,)
+    assert stream.send(batch(3, 3)).stored
+    assert stored(client) == [3]
+
+
 def test_columns_that_differ_reject_that_topic_alone(stream: Stream, client: Client) -> None:
     """The reason names both sets; the other blocks of the batch are stored."""
     assert stream.send(batch(1, 1)).stored
@@ -455,6 +467,46 @@ def test_deletes_and_replaces_reach_readers_in_order(stream: Stream, client: Cli
     assert stream.send(Batch("w", 4, (Declaration(2, "run", "other", ("x", "y")),), (), (points(4, handle=2),))).stored
     assert stream.send(Batch("w", 5, (Declaration(3, "run", "log", ("x", "y")),), (), (points(5, handle=3),))).stored
     assert list(next(updates).points) == [("run", "log", 0)]
+    updates.close()
+
+
+def test_a_restored_topic_comes_whole_to_live_readers(stream: Stream, client: Client) -> None:
+    """Readers that heard of the delete, and one that was away meanwhile, hold what a fetch holds, and go on live."""
+    assert stream.send(batch(1, 1)).stored
+    updates = client.follow("run", "lo")
+    away = next(updates).cursor
+    assert client.delete("run") == 1
+    assert next(updates).deleted == (("run", "loss"),)
+    assert client.restore("run") == 1
+    again = client.follow("run", "lo", after=away)
+    for reader in (updates, again):
+        update = next(reader)
+        assert (update.deleted, update.reloaded) == ((), (("run", "loss"),))
+        assert update.points["run", "loss", 0]["x"].tolist() == [1]
+    assert stream.send(batch(2, 2, declare=False)).stored
+    for reader in (updates, again):
+        update = next(reader)
+        assert (update.deleted, update.reloaded) == ((), ())
+        assert update.points["run", "loss", 0]["x"].tolist() == [2]
+        reader.close()
+
+
+def test_a_delete_and_restore_in_one_breath_reload(stream: Stream, client: Client) -> None:
+    """However the commits fall together, a reader that applies them in order holds each point once."""
+    assert stream.send(batch(1, 1)).stored
+    updates = client.follow("run")
+    held = next(updates).points["run", "loss", 0]["x"].tolist()
+    for number in range(2, 30):
+        assert stream.send(batch(number, number, declare=False)).stored
+        assert (client.delete("run"), client.restore("run")) == (1, 1)
+    assert stream.send(batch(30, 30, declare=False)).stored
+    while held[-1:] != [30]:
+        update = next(updates)
+        if update.deleted or update.reloaded:
+            held = []
+        for columns in update.points.values():
+            held += columns["x"].tolist()
+    assert held == list(range(1, 31))
     updates.close()
 
 

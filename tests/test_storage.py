@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamvis.errors import (
+    ConflictError,
     NotFoundError,
     PluginError,
     StoreError,
@@ -88,7 +89,12 @@ STEPS = st.lists(
     st.one_of(
         st.lists(BATCHES, min_size=1, max_size=4),
         CONFIGS,
-        st.tuples(st.sampled_from(["run", "other"]), st.lists(st.sampled_from(["a", "b"]), max_size=2)),
+        st.tuples(
+            st.sampled_from(["delete", "delete", "restore", "purge"]),
+            st.sampled_from(["run", "other"]),
+            st.lists(st.sampled_from(["a", "b"]), max_size=2),
+        ),
+        st.integers(1, 20_000),  # bytes to free
     ),
     max_size=12,
 )
@@ -105,11 +111,13 @@ class Server:
     def apply(self, step: Any) -> Any:
         if isinstance(step, Config):
             return self.store.set_config(step)
+        if isinstance(step, int):
+            return self.store.free(step)
         if isinstance(step, tuple):
             try:
-                return self.store.delete(*step)
-            except NotFoundError as error:
-                return str(error)
+                return getattr(self.store, step[0])(*step[1:])
+            except (NotFoundError, ConflictError) as error:
+                return type(error), str(error)
         acks, commit = self.store.append([self.submission(*batch) for batch in step])
         for (stream, *_), ack in zip(step, acks, strict=True):
             if ack.stored:
@@ -135,7 +143,7 @@ class Server:
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_sqlite_says_what_memory_says(steps: list[Any]) -> None:
-    """Any sequence of groups, configs and deletions gets the same acks, commits, catalogs, pages and lengths."""
+    """Any sequence of writes, configs, deletes, restores and purges gets the same answers, catalogs and pages."""
     with tempfile.TemporaryDirectory() as directory:
         servers = Server(MemoryStore()), Server(SqliteStore(Path(directory) / "data"))
         try:

@@ -29,6 +29,7 @@ class Writer:
         self.store = store
         self.commits: list[Commit] = []
         self.written: dict[str, list[int]] = {}
+        self.trash: dict[str, list[int]] = {}
         self._number = 0
 
     def write(self, name: str, value: int, *, scope: str = "run", replace: bool = False) -> None:
@@ -36,13 +37,19 @@ class Writer:
         declaration = Declaration(1, scope, name, ("x",), replace)
         batch = Batch("w", self._number, (declaration,), blocks=(block(1, value),))
         self.commits.append(self.store.append([Submission(batch, {})])[1])
-        if replace:
-            self.written.pop(name, None)
+        if replace and name in self.written:
+            self.trash[name] = self.written.pop(name)
         self.written.setdefault(name, []).append(value)
 
     def delete(self, name: str) -> None:
-        if self.written.pop(name, None):
+        if values := self.written.pop(name, None):
             self.commits.append(self.store.delete("run", (name,)))
+            self.trash[name] = values
+
+    def restore(self, name: str) -> None:
+        if name in self.trash and name not in self.written:
+            self.commits.append(self.store.restore("run", (name,)))
+            self.written[name] = self.trash.pop(name)
 
 
 class Reader:
@@ -75,7 +82,10 @@ def view(query: Query) -> View:
 
 
 OPERATIONS = st.lists(
-    st.tuples(st.sampled_from(["write", "replace", "delete", "live", "store"]), st.sampled_from(["a", "b", "other"])),
+    st.tuples(
+        st.sampled_from(["write", "replace", "delete", "delete", "restore", "restore", "live", "store"]),
+        st.sampled_from(["a", "b", "other"]),
+    ),
     max_size=60,
 )
 
@@ -92,8 +102,13 @@ def test_a_reader_misses_nothing_and_repeats_nothing(operations: list[tuple[str,
             writer.write(name, value, replace=operation == "replace")
         elif operation == "delete":
             writer.delete(name)
+        elif operation == "restore":
+            writer.restore(name)
         elif operation == "live":
-            reader.apply(live([selected], writer.commits[position:], store.shard))
+            for commit in writer.commits[position:]:
+                if selected.is_reloaded_by(commit):
+                    reader.apply(selected.catch_up(store))
+                reader.apply(live([selected], [commit], store.shard))
             position = len(writer.commits)
         else:  # the position stays: commits that the store has told about come again
             reader.apply(selected.catch_up(store))
@@ -114,6 +129,28 @@ def test_a_cursor_goes_on_where_it_stood() -> None:
     fresh = View(Selection(Query(), Patterns()), seq_of(cursor, store))
     reader.apply(fresh.catch_up(store))
     assert reader.written() == {"kept": [1, 2], "new": [3]}
+
+
+def test_an_old_cursor_gets_a_restored_topic_whole() -> None:
+    """Whether its reader heard of the delete or not; one whose cursor is later goes on where it stood."""
+    store = MemoryStore()
+    writer, reader = Writer(store), Reader()
+    writer.write("loss", 1)
+    reader.apply(view(Query()).catch_up(store))
+    cursors = [store.seq()]
+    writer.delete("loss")
+    cursors.append(store.seq())
+    writer.restore("loss")
+    cursors.append(store.seq())
+    writer.write("loss", 2)
+    for cursor, values in zip(cursors, ([1, 2], [1, 2], [2]), strict=True):
+        changes = list(View(Selection(Query(), Patterns()), cursor).catch_up(store))
+        sent = [decode(block, ("x",)).columns["x"].item() for change in changes for block in change.blocks]
+        assert sent == values
+        reader.apply(changes)
+        assert reader.written()["loss"] == ([1, 2] if cursor < cursors[2] else [1, 2, 2])
+    (change,) = View(Selection(Query(), Patterns()), cursors[0], with_blocks=False).catch_up(store)
+    assert [topic.deleted for topic in change.topics] == [False], "a catalog alone takes no points away"
 
 
 def test_a_cursor_ahead_of_the_store_is_refused() -> None:

@@ -37,7 +37,7 @@ json_values = st.recursive(
 )
 configs = st.builds(Config, text, st.dictionaries(text, json_values, max_size=3))
 encoded = st.builds(EncodedBlock, uint64, uint32, uint32, uint32, st.binary(max_size=9), st.binary(max_size=9), uint32)
-topics = st.builds(Topic, uint64, text, text, names, st.booleans())
+topics = st.builds(Topic, uint64, text, text, names, st.booleans(), uint64)
 declarations = st.builds(Declaration, uint32, text, text, names, st.booleans())
 queries = st.builds(
     Query,

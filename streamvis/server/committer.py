@@ -30,8 +30,8 @@ class _Append:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
-    run: Callable[[], Commit]
-    future: Future[Commit]
+    run: Callable[[], object]
+    future: Future[Any]
 
 
 _Item: TypeAlias = _Append | _Call | None
@@ -55,6 +55,7 @@ class Committer:
             threading.Thread(target=self._run, name="streamvis-committer"),
             threading.Thread(target=self._checkpoint, name="streamvis-checkpoint", daemon=True),
         ]
+        self._call(self._free)  # what a purge had left when the server was stopped
         for thread in self._threads:
             thread.start()
 
@@ -73,6 +74,16 @@ class Committer:
         """Deletes topics, in order with everything else."""
         return self._call(lambda: self._store.delete(scope, names))
 
+    def restore(self, scope: str, names: Sequence[str] = ()) -> Future[Commit]:
+        """Restores topics from the trash, in order with everything else."""
+        return self._call(lambda: self._store.restore(scope, names))
+
+    def purge(self, scope: str, names: Sequence[str] = ()) -> Future[int]:
+        """Empties the trash; then frees the space, a little at a time."""
+        purged: Future[int] = self._call(lambda: self._store.purge(scope, names))
+        self._call(self._free)
+        return purged
+
     def close(self) -> None:
         """Returns when everything submitted so far is stored; what comes later is refused."""
         with self._door:
@@ -82,7 +93,17 @@ class Committer:
         for thread in self._threads:
             thread.join()
 
-    def _call(self, run: Callable[[], Commit]) -> Future[Commit]:
+    def _free(self) -> None:
+        """Each transaction goes behind what waits by then, so that purging much delays nobody for long."""
+        try:
+            if self._store.free():
+                self._call(self._free)
+        except UnavailableError:
+            _log.info("the rest of what was purged is freed when the server is back")
+        except StreamvisError as error:
+            _log.warning("what was purged is not freed before the next purge or start: %s", error)
+
+    def _call(self, run: Callable[[], object]) -> Future[Any]:
         item = _Call(run, _uncancellable())
         self._submit(item)
         return item.future
@@ -132,12 +153,13 @@ class Committer:
 
     def _commit_call(self, item: _Call) -> None:
         try:
-            commit = item.run()
-            self._on_commit(commit)
+            result = item.run()
+            if isinstance(result, Commit):
+                self._on_commit(result)
         except Exception as error:  # noqa: BLE001 - handed to the one who submitted; this thread must not die
             item.future.set_exception(error)
         else:
-            item.future.set_result(commit)
+            item.future.set_result(result)
 
     def _checkpoint(self) -> None:
         while not self._closed.wait(CHECKPOINT_SECONDS):

@@ -114,6 +114,22 @@ class Service:
             deleted = sum(topic.deleted for topic in commit.topics)
             return pb.DeleteReply(topics=deleted, cursor=self._cursor(commit.seq))
 
+    async def restore(self, request: bytes, context: Context) -> pb.RestoreReply:
+        """Brings topics back from the trash."""
+        async with _statuses(context):
+            message = _parsed(pb.RestoreRequest, request)
+            check_text("scope", message.scope)
+            commit = await asyncio.wrap_future(self._committer.restore(message.scope, tuple(message.names)))
+            return pb.RestoreReply(topics=len(commit.topics), cursor=self._cursor(commit.seq))
+
+    async def purge(self, request: bytes, context: Context) -> pb.PurgeReply:
+        """Empties the trash."""
+        async with _statuses(context):
+            message = _parsed(pb.PurgeRequest, request)
+            check_text("scope", message.scope)
+            purged = await asyncio.wrap_future(self._committer.purge(message.scope, tuple(message.names)))
+            return pb.PurgeReply(topics=purged)
+
     # ---- reading
 
     async def fetch(self, request: bytes, context: Context) -> AsyncIterator[pb.Change]:
@@ -225,5 +241,7 @@ def rpc_handler(service: Service) -> grpc.GenericRpcHandler[Any, Any]:
         "List": grpc.unary_stream_rpc_method_handler(service.list, None, listing),
         "SetConfig": grpc.unary_unary_rpc_method_handler(service.set_config, None, pb.SetConfigReply.SerializeToString),
         "Delete": grpc.unary_unary_rpc_method_handler(service.delete, None, pb.DeleteReply.SerializeToString),
+        "Restore": grpc.unary_unary_rpc_method_handler(service.restore, None, pb.RestoreReply.SerializeToString),
+        "Purge": grpc.unary_unary_rpc_method_handler(service.purge, None, pb.PurgeReply.SerializeToString),
     }
     return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)

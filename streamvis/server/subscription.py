@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any, TypeVar
 
 from streamvis.errors import UsageError
 from streamvis.records import Change, pack_cursor
 from streamvis.server.broadcast import Broadcast
 from streamvis.server.views import MESSAGE_BYTES, View, live
-from streamvis.storage.base import Store
+from streamvis.storage.base import Commit, Store
 
 MAX_INTERESTS = 4096
 READ_THREADS = 4
@@ -76,7 +77,7 @@ class Subscription:
             self._wake.clear()
             check()
             new = next((number for number, view in self._views.items() if not view.started), None)
-            commits = self._broadcast.read(self._position, MESSAGE_BYTES)
+            commits = self._unread()
             if new is not None:
                 source = self._first_page(new)
             elif commits is None:
@@ -94,6 +95,14 @@ class Subscription:
                     yield change
                     check()
 
+    def _unread(self) -> list[Commit] | None:
+        """Live commits; None if only the store has what is next: out of the ring, or a topic that was restored."""
+        commits = self._broadcast.read(self._position, MESSAGE_BYTES)
+        if not commits:
+            return commits
+        views = self._views.values()
+        return list(takewhile(lambda commit: not any(v.is_reloaded_by(commit) for v in views), commits)) or None
+
     async def _first_page(self, number: int) -> AsyncGenerator[Change, None]:
         view = self._views[number]
         async with aclosing(self._missed(number, view)) as changes:
@@ -103,7 +112,7 @@ class Subscription:
             yield Change(cursor=self._cursor(view.seq), interest=number)
 
     async def _catch_up(self) -> AsyncGenerator[Change, None]:
-        """What the ring has let go. The position is taken first: a commit may then come twice, and views know that."""
+        """What the ring has not. The position is taken first: a commit may then come twice, and views know that."""
         self._position = self._broadcast.end
         for number, view in tuple(self._views.items()):
             async with aclosing(self._missed(number, view)) as changes:

@@ -5,7 +5,7 @@ Pure: knows stores and commits, but neither gRPC nor the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -66,8 +66,10 @@ class View:
         topics = [topic for topic in self._missed(changed, store) if self.selection.has(topic.scope, topic.name)]
         configs = [config for config in changed.configs if self.selection.has_scope(config.scope)]
         self._note(topics)
-        ids = sorted(self.topics) if self.with_blocks else ()
-        yield from messages(chain(topics, configs, _blocks(store, ids, self.seq, changed.seq)))
+        reloaded = {topic.id for topic in topics if self.with_blocks and topic.id <= self.seq < topic.restored}
+        starts = {id_: 0 if id_ in reloaded else self.seq for id_ in sorted(self.topics) if self.with_blocks}
+        told = chain.from_iterable(_anew(topic) if topic.id in reloaded else (topic,) for topic in topics)
+        yield from messages(chain(told, configs, _blocks(store, starts, changed.seq)))
         self.seq, self.started = changed.seq, True
 
     def _missed(self, changed: Catalog, store: Store) -> Iterable[Topic]:
@@ -75,6 +77,10 @@ class View:
         if self.started or not self.seq:
             return changed.topics
         return [*(topic for topic in changed.topics if topic.deleted), *store.catalog().topics]
+
+    def is_reloaded_by(self, commit: Commit) -> bool:
+        """Whether the commit restores a topic that is selected: its blocks are in the store, not in the commit."""
+        return any(t.restored > self.seq and self.selection.has(t.scope, t.name) for t in commit.topics)
 
     def select(self, commit: Commit) -> tuple[list[Topic], list[Config], set[int]]:
         """What the commit has for this view: topics, configs, and the ids whose blocks it wants."""
@@ -174,8 +180,13 @@ def _cost(item: Topic | Config | EncodedBlock) -> int:
     return MESSAGE_BYTES // 64
 
 
-def _blocks(store: Store, topics: Iterable[int], after: int, upto: int) -> Iterator[EncodedBlock]:
-    for topic in topics:
+def _anew(topic: Topic) -> tuple[Topic, Topic]:
+    """What makes a reader forget the points that it may have of a restored topic, and expect all of them."""
+    return replace(topic, deleted=True, restored=0), topic
+
+
+def _blocks(store: Store, starts: Mapping[int, int], upto: int) -> Iterator[EncodedBlock]:
+    for topic, after in starts.items():
         page = store.page(topic, after, upto, MESSAGE_BYTES)
         yield from page.blocks
         while not page.done:

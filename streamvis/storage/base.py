@@ -1,9 +1,11 @@
 """Store: what every engine promises.
 
-* One clock. Every change — topic declared or deleted, block, config — gets a number from one counter inside the
-  committing transaction, so "everything after n" never misses and never repeats anything.
+* One clock. Every change — topic declared, deleted or restored, block, config — gets a number from one counter inside
+  the committing transaction, so "everything after n" never misses and never repeats anything.
 * Exactly once. A batch carries (writer, number); the writer's row advances in the same transaction. A batch seen
   before is a no-op, a batch that skips a number is refused.
+* The trash. A deleted topic keeps its blocks until it is restored, under its old id, or purged. A purged one stays a
+  tombstone, without columns, so that late readers still hear of the delete.
 * Durable when `append` returns, and all or nothing: a batch is stored whole, except for blocks of rejected topics.
 * One thread at a time calls the methods that write. Those that read may be called from any thread, beside it, and never
   wait for it nor delay it.
@@ -55,6 +57,12 @@ class Page:
     done: bool
 
 
+PAGE_BYTES = 4096
+
+FREE_BYTES = 4 << 20
+"""About what one transaction of `free` frees; it takes some milliseconds."""
+
+
 class Store(ABC):
     """Topics, blocks, configs and writers, in one order. See the module for the promises."""
 
@@ -81,6 +89,29 @@ class Store(ABC):
     @abstractmethod
     def delete(self, scope: str, names: Sequence[str] = ()) -> Commit:
         """Tombstones the scope's live topics of those names, or all and its config. Raises NotFoundError for none."""
+
+    @abstractmethod
+    def restore(self, scope: str, names: Sequence[str] = ()) -> Commit:
+        """Makes the scope's topics of those names in the trash live again, or all and its config.
+
+        Of several topics of one name the one that was deleted last. Of a config, keys that were set since win. Raises
+        ConflictError while a live topic has one of the names, NotFoundError for none; then nothing is restored.
+        """
+
+    @abstractmethod
+    def purge(self, scope: str, names: Sequence[str] = ()) -> int:
+        """Empties the trash of the scope's topics of those names, or of all and its config; returns how many topics.
+
+        They can be restored no more, and `free` frees their blocks. No change for readers. Raises NotFoundError for
+        none.
+        """
+
+    @abstractmethod
+    def free(self, max_bytes: int = FREE_BYTES) -> bool:
+        """Frees blocks of purged topics in one transaction, oldest topics first; whether any are left for the next.
+
+        Frees about so many bytes, at least one block; a block counts at least PAGE_BYTES.
+        """
 
     def checkpoint(self) -> None:  # noqa: B027 - most engines have nothing to do
         """Housekeeping between commits; any thread may call it, often. Nothing by default."""

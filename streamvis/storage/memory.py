@@ -7,12 +7,22 @@ from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
+from typing import Any
 
 from streamvis.codec import EncodedBlock
 from streamvis.errors import NotFoundError
 from streamvis.records import Ack, Batch, Config, Declaration, Topic, pack_cursor
-from streamvis.storage.base import Catalog, Commit, Page, Store, Submission
-from streamvis.storage.rules import GONE, REJECTED, STILL_REJECTED, merge, missing, rejection
+from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Page, Store, Submission
+from streamvis.storage.rules import (
+    GONE,
+    REJECTED,
+    STILL_REJECTED,
+    merge,
+    missing,
+    not_in_trash,
+    rejection,
+    to_restore,
+)
 from streamvis.wire import dump_config, load_config
 
 
@@ -35,6 +45,7 @@ class MemoryStore(Store):
         self._topics: dict[int, tuple[int, Topic]] = {}
         self._configs: dict[str, tuple[int, Config]] = {}
         self._blocks: dict[int, list[tuple[int, EncodedBlock]]] = {}
+        self._deleted_configs: dict[str, Mapping[str, Any]] = {}
 
     def append(self, submissions: Sequence[Submission]) -> tuple[list[Ack], Commit]:
         """See Store."""
@@ -131,15 +142,64 @@ class MemoryStore(Store):
             for topic in doomed:
                 self._tombstone(topic, changes)
             if forget:
+                self._deleted_configs[scope] = config.values
                 self._replace_config(Config(scope, {}), changes)
             return self._commit(changes)
 
     def _tombstone(self, topic: Topic, changes: _Changes) -> None:
         del self._live[topic.scope, topic.name]
+        self._change(replace(topic, deleted=True, restored=0), self._tick(), changes)
+
+    def _change(self, topic: Topic, number: int, changes: _Changes) -> None:
         del self._topics[topic.id]
-        tombstone = replace(topic, deleted=True)
-        self._topics[topic.id] = self._tick(), tombstone
-        changes.topics.append(tombstone)
+        self._topics[topic.id] = number, topic
+        changes.topics.append(topic)
+
+    def restore(self, scope: str, names: Sequence[str] = ()) -> Commit:
+        """See Store."""
+        with self._lock:
+            changes = _Changes()
+            live = {name for owner, name in self._live if owner == scope}
+            topics = to_restore(names, self._trash(scope), live)
+            config = None if names else self._deleted_configs.get(scope)
+            if not topics and config is None:
+                raise NotFoundError(not_in_trash(scope, names, "restored"))
+            for topic in topics:
+                number = self._tick()
+                self._live[scope, topic.name] = replace(topic, deleted=False, restored=number)
+                self._change(self._live[scope, topic.name], number, changes)
+            if config is not None:
+                del self._deleted_configs[scope]
+                _, since = self._configs[scope]
+                self._replace_config(Config(scope, merge(config, since.values)), changes)
+            return self._commit(changes)
+
+    def _trash(self, scope: str) -> list[Topic]:
+        """In the order of deletion."""
+        return [topic for _, topic in self._topics.values() if topic.deleted and topic.columns and topic.scope == scope]
+
+    def purge(self, scope: str, names: Sequence[str] = ()) -> int:
+        """See Store."""
+        with self._lock:
+            topics = [topic for topic in self._trash(scope) if not names or topic.name in names]
+            config = None if names else self._deleted_configs.pop(scope, None)
+            if not topics and config is None:
+                raise NotFoundError(not_in_trash(scope, names, "purged"))
+            for topic in topics:
+                self._topics[topic.id] = self._topics[topic.id][0], replace(topic, columns=())
+            return len(topics)
+
+    def free(self, max_bytes: int = FREE_BYTES) -> bool:
+        """See Store."""
+        with self._lock:
+            freed = 0
+            for topic in sorted(id_ for id_, (_, topic) in self._topics.items() if not topic.columns):
+                blocks = self._blocks.get(topic, [])
+                while blocks and freed < max_bytes:
+                    freed += max(blocks.pop(0)[1].size, PAGE_BYTES)
+                if blocks:
+                    return True
+            return False
 
     def _tick(self) -> int:
         self._seq += 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from streamvis.errors import ConflictError
 from streamvis.records import Declaration, Topic
 
 REJECTED = 0
@@ -32,6 +33,24 @@ def rejection(declaration: Declaration, topic: Topic) -> str:
         f"{topic.name!r} in scope {topic.scope!r} has the columns {stored}; this writer declares {declared}: "
         "use another name, or replace what is stored"
     )
+
+
+def to_restore(names: Sequence[str], trash: Iterable[Topic], live: Collection[str]) -> list[Topic]:
+    """Of a scope's trash, in the order of deletion, what comes back. Raises ConflictError."""
+    latest = {topic.name: topic for topic in trash if not names or topic.name in names}
+    for topic in latest.values():
+        if topic.name in live:
+            raise ConflictError(
+                f"scope {topic.scope!r} has a live topic {topic.name!r}; delete that one, or restore other names: "
+                "nothing was restored"
+            )
+    return sorted(latest.values(), key=lambda topic: topic.id)
+
+
+def not_in_trash(scope: str, names: Sequence[str], done: str) -> str:
+    """What to say when there is nothing to restore or to purge."""
+    what = f"none of {', '.join(map(repr, names))}" if names else "nothing"
+    return f"the trash holds {what} of scope {scope!r}; nothing was {done}"
 
 
 def missing(scope: str, names: tuple[str, ...]) -> str:

@@ -18,13 +18,23 @@ from typing import Any, ClassVar, Protocol
 from streamvis.codec import EncodedBlock
 from streamvis.errors import NotFoundError
 from streamvis.records import Ack, Batch, Config, Declaration, Topic, pack_cursor
-from streamvis.storage.base import Catalog, Commit, Page, Store, Submission
-from streamvis.storage.rules import GONE, REJECTED, STILL_REJECTED, merge, missing, rejection
+from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Page, Store, Submission
+from streamvis.storage.rules import (
+    GONE,
+    REJECTED,
+    STILL_REJECTED,
+    merge,
+    missing,
+    not_in_trash,
+    rejection,
+    to_restore,
+)
 from streamvis.wire import dump_config, load_config
 
 SCHEMA = """
 CREATE TABLE clock  (shard INTEGER PRIMARY KEY, seq BIGINT NOT NULL);
-CREATE TABLE scope  (shard INTEGER NOT NULL, name TEXT PRIMARY KEY, config TEXT NOT NULL, changed BIGINT NOT NULL);
+CREATE TABLE scope  (shard INTEGER NOT NULL, name TEXT PRIMARY KEY, config TEXT NOT NULL, changed BIGINT NOT NULL,
+                     deleted_config TEXT);
 CREATE INDEX scope_changed ON scope (changed);
 CREATE TABLE topic  (shard INTEGER NOT NULL, id {key}, scope TEXT NOT NULL, name TEXT NOT NULL, columns TEXT NOT NULL,
                      deleted BOOLEAN NOT NULL, changed BIGINT NOT NULL);
@@ -41,9 +51,10 @@ INSERT INTO clock (shard, seq) VALUES (0, 0);
 _SET_CLOCK = "UPDATE clock SET seq = ? WHERE shard = ?"
 _NUMBERS = "SELECT id, number FROM writer WHERE id IN ({keys})"
 _LIVE = "SELECT id FROM topic WHERE NOT deleted AND id IN ({keys})"
-_TOPIC = "SELECT id, scope, name, columns, deleted FROM topic "
+_TOPIC = "SELECT id, scope, name, columns, deleted, changed FROM topic "
+_TRASH = _TOPIC + "WHERE deleted AND scope = ? AND columns <> '[]' ORDER BY changed"
 _NAMED = (
-    "WITH wanted (a, b) AS (VALUES {keys}) SELECT id, scope, name, columns, deleted "
+    "WITH wanted (a, b) AS (VALUES {keys}) SELECT id, scope, name, columns, deleted, changed "
     "FROM wanted JOIN topic ON scope = a AND name = b WHERE NOT deleted"
 )
 _CONFIGS = "SELECT name, config FROM scope WHERE name IN ({keys})"
@@ -65,6 +76,15 @@ _PAGE = (
     "SELECT seq, idx, k, n, columns, payload, crc FROM block WHERE topic_id = ? AND seq > ? AND seq <= ? ORDER BY seq"
 )
 _LENGTHS = "SELECT idx, k, sum(n) FROM block WHERE topic_id = ? GROUP BY idx, k"
+
+_DELETED_CONFIG = "SELECT deleted_config FROM scope WHERE name = ? AND deleted_config IS NOT NULL"
+_PUT_DELETED_CONFIG = "UPDATE scope SET deleted_config = ? WHERE name = ?"
+_PURGE_TOPIC = "UPDATE topic SET columns = '[]' WHERE id = ?"
+_PURGED = (  # a cross join, for SQLite to begin with the topics
+    "SELECT seq, length(block.columns) + length(payload) FROM topic CROSS JOIN block "
+    "WHERE topic.columns = '[]' AND topic_id = id ORDER BY id, seq"
+)
+_FREE_BLOCK = "DELETE FROM block WHERE seq = ?"
 
 _KEYS_PER_STATEMENT = 256
 _MAX_SEQ = 2**63 - 1
@@ -184,7 +204,12 @@ class Plan:
         self.seq += 1
         self.live.discard(topic.id)
         self.named.pop((topic.scope, topic.name), None)
-        self.topics.append((self.seq, replace(topic, deleted=True)))
+        self.topics.append((self.seq, replace(topic, deleted=True, restored=0)))
+
+    def restore(self, topic: Topic) -> None:
+        """Makes a tombstone live again."""
+        self.seq += 1
+        self.topics.append((self.seq, replace(topic, deleted=False, restored=self.seq)))
 
     def configure(self, patch: Config) -> None:
         """Merges a patch into the scope's config."""
@@ -247,19 +272,61 @@ class SqlStore(Store):
         """See Store."""
         with self._writing() as session:
             plan = self._begin(session)
-            live = [
-                _topic(row) for row in session.execute(_TOPIC + "WHERE NOT deleted AND scope = ? ORDER BY id", (scope,))
-            ]
-            doomed = [topic for topic in live if not names or topic.name in names]
-            forget = not names and bool(_configs(session, {scope}).get(scope))
+            doomed = [topic for topic in _live(session, scope) if not names or topic.name in names]
+            config = {} if names else _configs(session, {scope}).get(scope, {})
+            forget = bool(config)
             if not doomed and not forget:
                 raise NotFoundError(missing(scope, tuple(names)))
             for topic in doomed:
                 plan.tombstone(topic)
             if forget:
                 plan.replace_config(scope, {})
+                session.execute(_PUT_DELETED_CONFIG, (dump_config(config).decode(), scope))
             self._store(session, plan)
         return plan.commit()
+
+    def restore(self, scope: str, names: Sequence[str] = ()) -> Commit:
+        """See Store."""
+        with self._writing() as session:
+            plan = self._begin(session)
+            live = {topic.name for topic in _live(session, scope)}
+            topics = to_restore(names, _topics(session, _TRASH, scope), live)
+            config = None if names else _deleted_config(session, scope)
+            if not topics and config is None:
+                raise NotFoundError(not_in_trash(scope, names, "restored"))
+            for topic in topics:
+                plan.restore(topic)
+            if config is not None:
+                plan.replace_config(scope, merge(config, _configs(session, {scope})[scope]))
+                session.execute(_PUT_DELETED_CONFIG, (None, scope))
+            self._store(session, plan)
+        return plan.commit()
+
+    def purge(self, scope: str, names: Sequence[str] = ()) -> int:
+        """See Store."""
+        with self._writing() as session:
+            topics = [topic for topic in _topics(session, _TRASH, scope) if not names or topic.name in names]
+            config = None if names else _deleted_config(session, scope)
+            if not topics and config is None:
+                raise NotFoundError(not_in_trash(scope, names, "purged"))
+            session.executemany(_PURGE_TOPIC, _singles(topic.id for topic in topics))
+            if config is not None:
+                session.execute(_PUT_DELETED_CONFIG, (None, scope))
+        return len(topics)
+
+    def free(self, max_bytes: int = FREE_BYTES) -> bool:
+        """See Store."""
+        with self._writing() as session:
+            freed, doomed, left = 0, [], False
+            with closing(session.execute(_PURGED)) as rows:
+                for seq, size in rows:
+                    left = freed >= max_bytes
+                    if left:
+                        break
+                    freed += max(size, PAGE_BYTES)
+                    doomed.append(seq)
+            session.executemany(_FREE_BLOCK, _singles(doomed))
+        return left
 
     def _begin(self, session: Session) -> Plan:
         ((seq,),) = session.execute(self.lock_clock, (self.shard,))
@@ -338,6 +405,18 @@ def _load(session: Session, plan: Plan, submissions: Sequence[Submission]) -> No
     plan.values = _configs(session, {config.scope for batch in batches for config in batch.configs})
 
 
+def _topics(session: Session, statement: str, scope: str) -> list[Topic]:
+    return [_topic(row) for row in session.execute(statement, (scope,))]
+
+
+def _live(session: Session, scope: str) -> list[Topic]:
+    return _topics(session, _TOPIC + "WHERE NOT deleted AND scope = ? ORDER BY id", scope)
+
+
+def _deleted_config(session: Session, scope: str) -> dict[str, Any] | None:
+    return next((load_config(text.encode()) for (text,) in session.execute(_DELETED_CONFIG, (scope,))), None)
+
+
 def _configs(session: Session, scopes: Collection[str]) -> dict[str, dict[str, Any]]:
     return {scope: load_config(text.encode()) for scope, text in _select(session, _CONFIGS, _singles(scopes))}
 
@@ -357,9 +436,10 @@ def _select(session: Session, statement: str, keys: Collection[tuple[Any, ...]])
         yield from session.execute(statement.format(keys=marks), [value for key in chunk for value in key])
 
 
-def _topic(row: tuple[int, str, str, str, int]) -> Topic:
-    id_, scope, name, columns, deleted = row
-    return Topic(id_, scope, name, _columns(columns), bool(deleted))
+def _topic(row: tuple[int, str, str, str, int, int]) -> Topic:
+    id_, scope, name, columns, deleted, changed = row
+    # What changed a live topic is its declaration, whose number is its id, or else a restore.
+    return Topic(id_, scope, name, _columns(columns), bool(deleted), 0 if deleted or changed == id_ else changed)
 
 
 @lru_cache(maxsize=1024)

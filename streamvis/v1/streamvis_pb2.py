@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cstreamvis/v1/streamvis.proto\x12\x0cstreamvis.v1\"R\n\x05Topic\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x04 \x03(\t\x12\x0f\n\x07\x64\x65leted\x18\x05 \x01(\x08\"j\n\x05\x42lock\x12\r\n\x05topic\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\t\n\x01k\x18\x03 \x01(\r\x12\t\n\x01n\x18\x04 \x01(\r\x12\x0b\n\x03\x63rc\x18\x05 \x01(\x07\x12\x0f\n\x07\x63olumns\x18\x06 \x01(\x0c\x12\x0f\n\x07payload\x18\x0f \x01(\x0c\"\\\n\x0b\x44\x65\x63laration\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x04 \x03(\t\x12\x0f\n\x07replace\x18\x05 \x01(\x08\"\xa4\x01\n\x05\x42\x61tch\x12\x0e\n\x06writer\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12/\n\x0c\x64\x65\x63larations\x18\x03 \x03(\x0b\x32\x19.streamvis.v1.Declaration\x12%\n\x07\x63onfigs\x18\x04 \x03(\x0b\x32\x14.streamvis.v1.Config\x12#\n\x06\x62locks\x18\x0f \x03(\x0b\x32\x13.streamvis.v1.Block\"p\n\x03\x41\x63k\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x10\n\x08\x65xpected\x18\x02 \x01(\x04\x12\x0c\n\x04gone\x18\x03 \x03(\r\x12)\n\x08rejected\x18\x04 \x03(\x0b\x32\x17.streamvis.v1.Rejection\x12\x0e\n\x06\x63ursor\x18\x05 \x01(\x0c\"+\n\tRejection\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"(\n\tTopicName\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xa7\x01\n\x05Query\x12\'\n\x06topics\x18\x01 \x03(\x0b\x32\x17.streamvis.v1.TopicName\x12\x19\n\x0cscope_filter\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x0cname_filters\x18\x03 \x03(\t\x12\r\n\x05\x65xact\x18\x04 \x01(\x08\x12\x0e\n\x06\x63ursor\x18\x05 \x01(\x0c\x12\x14\n\x0c\x63\x61talog_only\x18\x06 \x01(\x08\x42\x0f\n\r_scope_filter\"F\n\x08Interest\x12\n\n\x02id\x18\x01 \x01(\r\x12 \n\x03\x61\x64\x64\x18\x02 \x01(\x0b\x32\x13.streamvis.v1.Query\x12\x0c\n\x04\x64rop\x18\x03 \x01(\x08\"\x9b\x01\n\x06\x43hange\x12#\n\x06topics\x18\x01 \x03(\x0b\x32\x13.streamvis.v1.Topic\x12%\n\x07\x63onfigs\x18\x02 \x03(\x0b\x32\x14.streamvis.v1.Config\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x0c\x12\x10\n\x08interest\x18\x04 \x01(\r\x12#\n\x06\x62locks\x18\x0f \x03(\x0b\x32\x13.streamvis.v1.Block\"%\n\x06\x43onfig\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\x0c\" \n\x0eSetConfigReply\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x0c\"\'\n\x06Series\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06length\x18\x02 \x01(\x04\"S\n\x07Listing\x12\"\n\x05topic\x18\x01 \x01(\x0b\x32\x13.streamvis.v1.Topic\x12$\n\x06series\x18\x02 \x03(\x0b\x32\x14.streamvis.v1.Series\"-\n\rDeleteRequest\x12\r\n\x05scope\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\"-\n\x0b\x44\x65leteReply\x12\x0e\n\x06topics\x18\x01 \x01(\x04\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x0c\x32\xee\x02\n\tStreamvis\x12\x33\n\x05Write\x12\x13.streamvis.v1.Batch\x1a\x11.streamvis.v1.Ack(\x01\x30\x01\x12\x34\n\x05\x46\x65tch\x12\x13.streamvis.v1.Query\x1a\x14.streamvis.v1.Change0\x01\x12=\n\tSubscribe\x12\x16.streamvis.v1.Interest\x1a\x14.streamvis.v1.Change(\x01\x30\x01\x12\x34\n\x04List\x12\x13.streamvis.v1.Query\x1a\x15.streamvis.v1.Listing0\x01\x12?\n\tSetConfig\x12\x14.streamvis.v1.Config\x1a\x1c.streamvis.v1.SetConfigReply\x12@\n\x06\x44\x65lete\x12\x1b.streamvis.v1.DeleteRequest\x1a\x19.streamvis.v1.DeleteReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cstreamvis/v1/streamvis.proto\x12\x0cstreamvis.v1\"d\n\x05Topic\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x04 \x03(\t\x12\x0f\n\x07\x64\x65leted\x18\x05 \x01(\x08\x12\x10\n\x08restored\x18\x06 \x01(\x04\"j\n\x05\x42lock\x12\r\n\x05topic\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\t\n\x01k\x18\x03 \x01(\r\x12\t\n\x01n\x18\x04 \x01(\r\x12\x0b\n\x03\x63rc\x18\x05 \x01(\x07\x12\x0f\n\x07\x63olumns\x18\x06 \x01(\x0c\x12\x0f\n\x07payload\x18\x0f \x01(\x0c\"\\\n\x0b\x44\x65\x63laration\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x04 \x03(\t\x12\x0f\n\x07replace\x18\x05 \x01(\x08\"\xa4\x01\n\x05\x42\x61tch\x12\x0e\n\x06writer\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12/\n\x0c\x64\x65\x63larations\x18\x03 \x03(\x0b\x32\x19.streamvis.v1.Declaration\x12%\n\x07\x63onfigs\x18\x04 \x03(\x0b\x32\x14.streamvis.v1.Config\x12#\n\x06\x62locks\x18\x0f \x03(\x0b\x32\x13.streamvis.v1.Block\"p\n\x03\x41\x63k\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x10\n\x08\x65xpected\x18\x02 \x01(\x04\x12\x0c\n\x04gone\x18\x03 \x03(\r\x12)\n\x08rejected\x18\x04 \x03(\x0b\x32\x17.streamvis.v1.Rejection\x12\x0e\n\x06\x63ursor\x18\x05 \x01(\x0c\"+\n\tRejection\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"(\n\tTopicName\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xa7\x01\n\x05Query\x12\'\n\x06topics\x18\x01 \x03(\x0b\x32\x17.streamvis.v1.TopicName\x12\x19\n\x0cscope_filter\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x0cname_filters\x18\x03 \x03(\t\x12\r\n\x05\x65xact\x18\x04 \x01(\x08\x12\x0e\n\x06\x63ursor\x18\x05 \x01(\x0c\x12\x14\n\x0c\x63\x61talog_only\x18\x06 \x01(\x08\x42\x0f\n\r_scope_filter\"F\n\x08Interest\x12\n\n\x02id\x18\x01 \x01(\r\x12 \n\x03\x61\x64\x64\x18\x02 \x01(\x0b\x32\x13.streamvis.v1.Query\x12\x0c\n\x04\x64rop\x18\x03 \x01(\x08\"\x9b\x01\n\x06\x43hange\x12#\n\x06topics\x18\x01 \x03(\x0b\x32\x13.streamvis.v1.Topic\x12%\n\x07\x63onfigs\x18\x02 \x03(\x0b\x32\x14.streamvis.v1.Config\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x0c\x12\x10\n\x08interest\x18\x04 \x01(\r\x12#\n\x06\x62locks\x18\x0f \x03(\x0b\x32\x13.streamvis.v1.Block\"%\n\x06\x43onfig\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\x0c\" \n\x0eSetConfigReply\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x0c\"\'\n\x06Series\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06length\x18\x02 \x01(\x04\"S\n\x07Listing\x12\"\n\x05topic\x18\x01 \x01(\x0b\x32\x13.streamvis.v1.Topic\x12$\n\x06series\x18\x02 \x03(\x0b\x32\x14.streamvis.v1.Series\"-\n\rDeleteRequest\x12\r\n\x05scope\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\"-\n\x0b\x44\x65leteReply\x12\x0e\n\x06topics\x18\x01 \x01(\x04\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x0c\".\n\x0eRestoreRequest\x12\r\n\x05scope\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\".\n\x0cRestoreReply\x12\x0e\n\x06topics\x18\x01 \x01(\x04\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x0c\",\n\x0cPurgeRequest\x12\r\n\x05scope\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\"\x1c\n\nPurgeReply\x12\x0e\n\x06topics\x18\x01 \x01(\x04\x32\xf2\x03\n\tStreamvis\x12\x33\n\x05Write\x12\x13.streamvis.v1.Batch\x1a\x11.streamvis.v1.Ack(\x01\x30\x01\x12\x34\n\x05\x46\x65tch\x12\x13.streamvis.v1.Query\x1a\x14.streamvis.v1.Change0\x01\x12=\n\tSubscribe\x12\x16.streamvis.v1.Interest\x1a\x14.streamvis.v1.Change(\x01\x30\x01\x12\x34\n\x04List\x12\x13.streamvis.v1.Query\x1a\x15.streamvis.v1.Listing0\x01\x12?\n\tSetConfig\x12\x14.streamvis.v1.Config\x1a\x1c.streamvis.v1.SetConfigReply\x12@\n\x06\x44\x65lete\x12\x1b.streamvis.v1.DeleteRequest\x1a\x19.streamvis.v1.DeleteReply\x12\x43\n\x07Restore\x12\x1c.streamvis.v1.RestoreRequest\x1a\x1a.streamvis.v1.RestoreReply\x12=\n\x05Purge\x12\x1a.streamvis.v1.PurgeRequest\x1a\x18.streamvis.v1.PurgeReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -22,37 +22,45 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'streamvis.v1.streamvis_pb2'
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _globals['_TOPIC']._serialized_start=46
-  _globals['_TOPIC']._serialized_end=128
-  _globals['_BLOCK']._serialized_start=130
-  _globals['_BLOCK']._serialized_end=236
-  _globals['_DECLARATION']._serialized_start=238
-  _globals['_DECLARATION']._serialized_end=330
-  _globals['_BATCH']._serialized_start=333
-  _globals['_BATCH']._serialized_end=497
-  _globals['_ACK']._serialized_start=499
-  _globals['_ACK']._serialized_end=611
-  _globals['_REJECTION']._serialized_start=613
-  _globals['_REJECTION']._serialized_end=656
-  _globals['_TOPICNAME']._serialized_start=658
-  _globals['_TOPICNAME']._serialized_end=698
-  _globals['_QUERY']._serialized_start=701
-  _globals['_QUERY']._serialized_end=868
-  _globals['_INTEREST']._serialized_start=870
-  _globals['_INTEREST']._serialized_end=940
-  _globals['_CHANGE']._serialized_start=943
-  _globals['_CHANGE']._serialized_end=1098
-  _globals['_CONFIG']._serialized_start=1100
-  _globals['_CONFIG']._serialized_end=1137
-  _globals['_SETCONFIGREPLY']._serialized_start=1139
-  _globals['_SETCONFIGREPLY']._serialized_end=1171
-  _globals['_SERIES']._serialized_start=1173
-  _globals['_SERIES']._serialized_end=1212
-  _globals['_LISTING']._serialized_start=1214
-  _globals['_LISTING']._serialized_end=1297
-  _globals['_DELETEREQUEST']._serialized_start=1299
-  _globals['_DELETEREQUEST']._serialized_end=1344
-  _globals['_DELETEREPLY']._serialized_start=1346
-  _globals['_DELETEREPLY']._serialized_end=1391
-  _globals['_STREAMVIS']._serialized_start=1394
-  _globals['_STREAMVIS']._serialized_end=1760
+  _globals['_TOPIC']._serialized_end=146
+  _globals['_BLOCK']._serialized_start=148
+  _globals['_BLOCK']._serialized_end=254
+  _globals['_DECLARATION']._serialized_start=256
+  _globals['_DECLARATION']._serialized_end=348
+  _globals['_BATCH']._serialized_start=351
+  _globals['_BATCH']._serialized_end=515
+  _globals['_ACK']._serialized_start=517
+  _globals['_ACK']._serialized_end=629
+  _globals['_REJECTION']._serialized_start=631
+  _globals['_REJECTION']._serialized_end=674
+  _globals['_TOPICNAME']._serialized_start=676
+  _globals['_TOPICNAME']._serialized_end=716
+  _globals['_QUERY']._serialized_start=719
+  _globals['_QUERY']._serialized_end=886
+  _globals['_INTEREST']._serialized_start=888
+  _globals['_INTEREST']._serialized_end=958
+  _globals['_CHANGE']._serialized_start=961
+  _globals['_CHANGE']._serialized_end=1116
+  _globals['_CONFIG']._serialized_start=1118
+  _globals['_CONFIG']._serialized_end=1155
+  _globals['_SETCONFIGREPLY']._serialized_start=1157
+  _globals['_SETCONFIGREPLY']._serialized_end=1189
+  _globals['_SERIES']._serialized_start=1191
+  _globals['_SERIES']._serialized_end=1230
+  _globals['_LISTING']._serialized_start=1232
+  _globals['_LISTING']._serialized_end=1315
+  _globals['_DELETEREQUEST']._serialized_start=1317
+  _globals['_DELETEREQUEST']._serialized_end=1362
+  _globals['_DELETEREPLY']._serialized_start=1364
+  _globals['_DELETEREPLY']._serialized_end=1409
+  _globals['_RESTOREREQUEST']._serialized_start=1411
+  _globals['_RESTOREREQUEST']._serialized_end=1457
+  _globals['_RESTOREREPLY']._serialized_start=1459
+  _globals['_RESTOREREPLY']._serialized_end=1505
+  _globals['_PURGEREQUEST']._serialized_start=1507
+  _globals['_PURGEREQUEST']._serialized_end=1551
+  _globals['_PURGEREPLY']._serialized_start=1553
+  _globals['_PURGEREPLY']._serialized_end=1581
+  _globals['_STREAMVIS']._serialized_start=1584
+  _globals['_STREAMVIS']._serialized_end=2082
 # @@protoc_insertion_point(module_scope)

@@ -23,11 +23,14 @@ class Topic(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     COLUMNS_FIELD_NUMBER: builtins.int
     DELETED_FIELD_NUMBER: builtins.int
+    RESTORED_FIELD_NUMBER: builtins.int
     id: builtins.int
     """the sequence number of its declaration"""
     scope: builtins.str
     name: builtins.str
     deleted: builtins.bool
+    restored: builtins.int
+    """not 0: the sequence number of the restore that brought it back"""
     @property
     def columns(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
@@ -38,8 +41,9 @@ class Topic(google.protobuf.message.Message):
         name: builtins.str = ...,
         columns: collections.abc.Iterable[builtins.str] | None = ...,
         deleted: builtins.bool = ...,
+        restored: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["columns", b"columns", "deleted", b"deleted", "id", b"id", "name", b"name", "scope", b"scope"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "deleted", b"deleted", "id", b"id", "name", b"name", "restored", b"restored", "scope", b"scope"]) -> None: ...
 
 global___Topic = Topic
 
@@ -306,7 +310,7 @@ class Change(google.protobuf.message.Message):
     """not 0: part of the first page of that interest; its end, with a cursor"""
     @property
     def topics(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Topic]:
-        """declared or deleted"""
+        """declared or deleted; restored: first deleted, then itself, and all its blocks follow"""
 
     @property
     def configs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Config]:
@@ -439,3 +443,78 @@ class DeleteReply(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["cursor", b"cursor", "topics", b"topics"]) -> None: ...
 
 global___DeleteReply = DeleteReply
+
+@typing.final
+class RestoreRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: builtins.int
+    NAMES_FIELD_NUMBER: builtins.int
+    scope: builtins.str
+    @property
+    def names(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """empty: the whole scope and its config"""
+
+    def __init__(
+        self,
+        *,
+        scope: builtins.str = ...,
+        names: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["names", b"names", "scope", b"scope"]) -> None: ...
+
+global___RestoreRequest = RestoreRequest
+
+@typing.final
+class RestoreReply(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPICS_FIELD_NUMBER: builtins.int
+    CURSOR_FIELD_NUMBER: builtins.int
+    topics: builtins.int
+    cursor: builtins.bytes
+    def __init__(
+        self,
+        *,
+        topics: builtins.int = ...,
+        cursor: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cursor", b"cursor", "topics", b"topics"]) -> None: ...
+
+global___RestoreReply = RestoreReply
+
+@typing.final
+class PurgeRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: builtins.int
+    NAMES_FIELD_NUMBER: builtins.int
+    scope: builtins.str
+    @property
+    def names(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """empty: the whole scope and its config"""
+
+    def __init__(
+        self,
+        *,
+        scope: builtins.str = ...,
+        names: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["names", b"names", "scope", b"scope"]) -> None: ...
+
+global___PurgeRequest = PurgeRequest
+
+@typing.final
+class PurgeReply(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPICS_FIELD_NUMBER: builtins.int
+    topics: builtins.int
+    def __init__(
+        self,
+        *,
+        topics: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["topics", b"topics"]) -> None: ...
+
+global___PurgeReply = PurgeReply

@@ -44,6 +44,16 @@ class StreamvisStub(object):
                 request_serializer=streamvis_dot_v1_dot_streamvis__pb2.DeleteRequest.SerializeToString,
                 response_deserializer=streamvis_dot_v1_dot_streamvis__pb2.DeleteReply.FromString,
                 )
+        self.Restore = channel.unary_unary(
+                '/streamvis.v1.Streamvis/Restore',
+                request_serializer=streamvis_dot_v1_dot_streamvis__pb2.RestoreRequest.SerializeToString,
+                response_deserializer=streamvis_dot_v1_dot_streamvis__pb2.RestoreReply.FromString,
+                )
+        self.Purge = channel.unary_unary(
+                '/streamvis.v1.Streamvis/Purge',
+                request_serializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeRequest.SerializeToString,
+                response_deserializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeReply.FromString,
+                )
 
 
 class StreamvisServicer(object):
@@ -85,7 +95,21 @@ class StreamvisServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Delete(self, request, context):
-        """Tombstones topics; readers see it as a change.
+        """Tombstones topics, which puts them into the trash; readers see it as a change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Restore(self, request, context):
+        """Makes the last deleted topic of each name live again, under its old id; FAILED_PRECONDITION while the name is taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Purge(self, request, context):
+        """Empties the trash for good. Answered at once; the space is freed in small steps beside other work.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +147,16 @@ def add_StreamvisServicer_to_server(servicer, server):
                     servicer.Delete,
                     request_deserializer=streamvis_dot_v1_dot_streamvis__pb2.DeleteRequest.FromString,
                     response_serializer=streamvis_dot_v1_dot_streamvis__pb2.DeleteReply.SerializeToString,
+            ),
+            'Restore': grpc.unary_unary_rpc_method_handler(
+                    servicer.Restore,
+                    request_deserializer=streamvis_dot_v1_dot_streamvis__pb2.RestoreRequest.FromString,
+                    response_serializer=streamvis_dot_v1_dot_streamvis__pb2.RestoreReply.SerializeToString,
+            ),
+            'Purge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Purge,
+                    request_deserializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeRequest.FromString,
+                    response_serializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -233,5 +267,39 @@ class Streamvis(object):
         return grpc.experimental.unary_unary(request, target, '/streamvis.v1.Streamvis/Delete',
             streamvis_dot_v1_dot_streamvis__pb2.DeleteRequest.SerializeToString,
             streamvis_dot_v1_dot_streamvis__pb2.DeleteReply.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Restore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/streamvis.v1.Streamvis/Restore',
+            streamvis_dot_v1_dot_streamvis__pb2.RestoreRequest.SerializeToString,
+            streamvis_dot_v1_dot_streamvis__pb2.RestoreReply.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Purge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/streamvis.v1.Streamvis/Purge',
+            streamvis_dot_v1_dot_streamvis__pb2.PurgeRequest.SerializeToString,
+            streamvis_dot_v1_dot_streamvis__pb2.PurgeReply.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

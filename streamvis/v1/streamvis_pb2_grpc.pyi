@@ -53,7 +53,19 @@ class StreamvisStub:
         streamvis.v1.streamvis_pb2.DeleteRequest,
         streamvis.v1.streamvis_pb2.DeleteReply,
     ]
-    """Tombstones topics; readers see it as a change."""
+    """Tombstones topics, which puts them into the trash; readers see it as a change."""
+
+    Restore: grpc.UnaryUnaryMultiCallable[
+        streamvis.v1.streamvis_pb2.RestoreRequest,
+        streamvis.v1.streamvis_pb2.RestoreReply,
+    ]
+    """Makes the last deleted topic of each name live again, under its old id; FAILED_PRECONDITION while the name is taken."""
+
+    Purge: grpc.UnaryUnaryMultiCallable[
+        streamvis.v1.streamvis_pb2.PurgeRequest,
+        streamvis.v1.streamvis_pb2.PurgeReply,
+    ]
+    """Empties the trash for good. Answered at once; the space is freed in small steps beside other work."""
 
 class StreamvisAsyncStub:
     Write: grpc.aio.StreamStreamMultiCallable[
@@ -90,7 +102,19 @@ class StreamvisAsyncStub:
         streamvis.v1.streamvis_pb2.DeleteRequest,
         streamvis.v1.streamvis_pb2.DeleteReply,
     ]
-    """Tombstones topics; readers see it as a change."""
+    """Tombstones topics, which puts them into the trash; readers see it as a change."""
+
+    Restore: grpc.aio.UnaryUnaryMultiCallable[
+        streamvis.v1.streamvis_pb2.RestoreRequest,
+        streamvis.v1.streamvis_pb2.RestoreReply,
+    ]
+    """Makes the last deleted topic of each name live again, under its old id; FAILED_PRECONDITION while the name is taken."""
+
+    Purge: grpc.aio.UnaryUnaryMultiCallable[
+        streamvis.v1.streamvis_pb2.PurgeRequest,
+        streamvis.v1.streamvis_pb2.PurgeReply,
+    ]
+    """Empties the trash for good. Answered at once; the space is freed in small steps beside other work."""
 
 class StreamvisServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
@@ -139,6 +163,22 @@ class StreamvisServicer(metaclass=abc.ABCMeta):
         request: streamvis.v1.streamvis_pb2.DeleteRequest,
         context: _ServicerContext,
     ) -> typing.Union[streamvis.v1.streamvis_pb2.DeleteReply, collections.abc.Awaitable[streamvis.v1.streamvis_pb2.DeleteReply]]:
-        """Tombstones topics; readers see it as a change."""
+        """Tombstones topics, which puts them into the trash; readers see it as a change."""
+
+    @abc.abstractmethod
+    def Restore(
+        self,
+        request: streamvis.v1.streamvis_pb2.RestoreRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[streamvis.v1.streamvis_pb2.RestoreReply, collections.abc.Awaitable[streamvis.v1.streamvis_pb2.RestoreReply]]:
+        """Makes the last deleted topic of each name live again, under its old id; FAILED_PRECONDITION while the name is taken."""
+
+    @abc.abstractmethod
+    def Purge(
+        self,
+        request: streamvis.v1.streamvis_pb2.PurgeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[streamvis.v1.streamvis_pb2.PurgeReply, collections.abc.Awaitable[streamvis.v1.streamvis_pb2.PurgeReply]]:
+        """Empties the trash for good. Answered at once; the space is freed in small steps beside other work."""
 
 def add_StreamvisServicer_to_server(servicer: StreamvisServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -123,6 +123,41 @@ def test_after_a_restart_it_goes_on_where_it_was(tmp_path: Any, monkeypatch: pyt
             until(lambda: listener.held() == {"loss": [1.0, 2.0, 3.0]})
 
 
+def test_a_restored_topic_shows_its_points_again() -> None:
+    """All of them, whether the feed saw the delete or not, and what is written then."""
+    with serving("memory:") as server, following(server.uri) as (feed, listener), Client(server.uri) as client:
+        write(server.uri, "loss", 1.0, 2.0)
+        feed.add({("run", "loss")})
+        until(lambda: listener.held() == {"loss": [1.0, 2.0]})
+        client.delete("run")
+        until(lambda: listener.held() == {} and not listener.names)
+        client.restore("run")
+        until(lambda: listener.held() == {"loss": [1.0, 2.0]})
+        client.delete("run")
+        client.restore("run")
+        write(server.uri, "loss", 3.0)
+        until(lambda: listener.held() == {"loss": [1.0, 2.0, 3.0]})
+
+
+def test_what_was_restored_while_it_was_away_comes_whole(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same topic comes back under its old id, and nothing comes twice."""
+    monkeypatch.setattr(feeds, "LAST_RETRY", 0.2)
+    uri, data = f"unix:{tmp_path}/socket", str(tmp_path / "data")
+    with following(uri) as (feed, listener):
+        with serving(data, host=uri):
+            write(uri, "loss", 1.0)
+            feed.add({("run", "loss")})
+            until(lambda: listener.held() == {"loss": [1.0]})
+        until(lambda: listener.states[-1] != "live")
+        with serving(data, host="127.0.0.1") as aside, Client(aside.uri) as client:
+            client.delete("run")
+            client.restore("run")
+            write(aside.uri, "loss", 2.0)
+        with serving(data, host=uri):
+            write(uri, "loss", 3.0)
+            until(lambda: listener.held() == {"loss": [1.0, 2.0, 3.0]})
+
+
 def test_a_server_with_other_data_is_read_from_its_beginning(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is known is forgotten when the store was replaced under the cursors."""
     monkeypatch.setattr(feeds, "LAST_RETRY", 0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -350,6 +351,7 @@ changes = st.lists(
     st.one_of(
         st.tuples(st.just("points"), st.integers(1, 4), st.integers(0, 2), st.integers(1, 2)),
         st.tuples(st.just("delete"), st.integers(1, 4)),
+        st.tuples(st.just("reload"), st.integers(1, 4)),
         st.tuples(st.just("look")),
     ),
     max_size=30,
@@ -380,6 +382,14 @@ def test_whenever_tabs_look_they_see_the_same(happenings: list[tuple[Any, ...]])
             generation[number] += 1
             world.send(Update(topics=(Topic(ident, "run", f"n{number}", ("x", "y"), deleted=True),)))
             expected = {label: held for label, held in expected.items() if f"· n{number} ·" not in label}
+        elif kind == "reload":
+            number = details[0]
+            again = topic(number + 10 * generation[number], f"n{number}")
+            expected = {label: held for label, held in expected.items() if f"· n{number} ·" not in label}
+            step += 1
+            whole = points(again.id, 0, x=[[step]], y=[[0.0]])
+            world.send(Update(topics=(replace(again, deleted=True), again), blocks=(whole,)))
+            expected[f"run · n{number} · 0"] = [(step, 0.0)]
         else:
             tabs[0][1].take(tabs[0][0].frames())
     world.send()
