@@ -19,6 +19,7 @@ from streamvis.errors import MalformedError, StateError, StreamvisError, Unavail
 from streamvis.filters import Pattern
 from streamvis.points import Collector, Points
 from streamvis.records import Change, Config, Interest, Listing, Query, Topic, unpack_cursor
+from streamvis.reduce import Reduction
 
 __all__ = ["Batch", "Client", "Points", "Subscription", "Update"]
 
@@ -105,10 +106,31 @@ class Client:
         with _translated(self.uri):
             return [wire.listing_from_pb(message) for message in self._stub.List(wire.query_to_pb(query))]
 
-    def fetch(self, scope: str | None = None, name: str | None = None, *, after: bytes | None = None) -> Points:
-        """The points of that scope and name, or of all; with `after`, those since that cursor."""
+    def fetch(  # noqa: PLR0913 - each a part of the question, by its name
+        self,
+        scope: str | None = None,
+        name: str | None = None,
+        *,
+        after: bytes | None = None,
+        window: int | None = None,
+        stride: int | None = None,
+        x_range: tuple[float, float] | None = None,
+        max_points: int | None = None,
+        x: str = "x",
+    ) -> Points:
+        """The points of that scope and name, or of all; with `after`, those since that cursor.
+
+        The server reduces each series: to the means of `window` points every `stride` (by default every `window`), as
+        float64; of these to the range of the column `x`, both ends included; and of these to at most `max_points`, with
+        the lowest and highest of every stretch of x. With `after`, the windows that were completed since. Raises
+        UsageError for numbers that mean nothing.
+        """
         names = () if name is None else (name,)
-        return self._fetch(Query((), scope, names, exact=True, cursor=after or b""))
+        asked = Reduction(
+            _count("window", window), _count("stride", stride), x, x_range, _count("max_points", max_points)
+        )
+        reduction = None if asked == Reduction(x=x) else asked
+        return self._fetch(Query((), scope, names, exact=True, cursor=after or b"", reduction=reduction))
 
     def fetch_with_filters(
         self,
@@ -328,6 +350,13 @@ def _names(names: str | Sequence[str] | None, verb: str) -> tuple[str, ...]:
     if names is not None and not wanted:
         raise UsageError(f"names is empty, so there is nothing to {verb}; None stands for the whole scope")
     return wanted
+
+
+def _count(name: str, number: int | None) -> int:
+    """The number, 0 for None. Raises UsageError for 0, which would mean that nothing is asked."""
+    if number == 0:
+        raise UsageError(f"{name} is 0; expected a number from 1, or None")
+    return number or 0
 
 
 def _unavailable(uri: str) -> UnavailableError:

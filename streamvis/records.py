@@ -11,6 +11,7 @@ from typing import Any
 
 from streamvis.codec import EncodedBlock
 from streamvis.errors import MalformedError
+from streamvis.reduce import Reduction
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Query:
     """Selects topics: those named in `topics` if any, else by filters; of them, what came after `cursor`.
 
     Filters are RE2 patterns found anywhere, a leading `!` negates; with `exact` they are the names themselves.
-    `scope_filter` None and no `name_filters` mean all.
+    `scope_filter` None and no `name_filters` mean all. `reduction` is for fetching alone.
     """
 
     topics: tuple[tuple[str, str], ...] = ()
@@ -92,6 +93,7 @@ class Query:
     exact: bool = False
     cursor: bytes = b""
     catalog_only: bool = False
+    reduction: Reduction | None = None
 
 
 @dataclass(frozen=True, slots=True)

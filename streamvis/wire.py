@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from streamvis.codec import EncodedBlock
 from streamvis.errors import MalformedError
 from streamvis.records import Ack, Batch, Change, Config, Declaration, Interest, Listing, Query, Topic
+from streamvis.reduce import Reduction
 from streamvis.v1 import streamvis_pb2 as pb
 
 
@@ -137,6 +138,7 @@ def query_to_pb(query: Query) -> pb.Query:
         exact=query.exact,
         cursor=query.cursor,
         catalog_only=query.catalog_only,
+        reduction=None if query.reduction is None else _reduction_to_pb(query.reduction),
     )
 
 
@@ -148,7 +150,27 @@ def query_from_pb(message: pb.Query) -> Query:
         message.exact,
         message.cursor,
         message.catalog_only,
+        _reduction_from_pb(message.reduction) if message.HasField("reduction") else None,
     )
+
+
+def _reduction_to_pb(reduction: Reduction) -> pb.Reduction:
+    low, high = reduction.x_range or (None, None)
+    return pb.Reduction(
+        window=reduction.window,
+        stride=reduction.stride,
+        x=reduction.x,
+        low=low,
+        high=high,
+        max_points=reduction.max_points,
+    )
+
+
+def _reduction_from_pb(message: pb.Reduction) -> Reduction:
+    if message.HasField("low") != message.HasField("high"):
+        raise MalformedError("a range of x has one end; expected both or none")
+    x_range = (message.low, message.high) if message.HasField("low") else None
+    return Reduction(message.window, message.stride, message.x, x_range, message.max_points)
 
 
 def interest_to_pb(interest: Interest) -> pb.Interest:

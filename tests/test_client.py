@@ -20,6 +20,7 @@ from streamvis.columns import Array, Block
 from streamvis.errors import ConflictError, NotFoundError, StateError, UnavailableError, UsageError
 from streamvis.points import join_series
 from streamvis.records import Batch, Declaration, Query
+from streamvis.reduce import Reduction
 from streamvis.server.run import ServerThread, serving
 
 WAIT = 20.0
@@ -213,6 +214,43 @@ def test_delete_says_how_much_went(client: Client, writer: Writer) -> None:
     assert client.scopes() == []
     with pytest.raises(NotFoundError, match="no scope 'run'"):
         client.delete("run")
+
+
+def test_windows_go_on_behind_a_cursor(client: Client, writer: Writer) -> None:
+    """Fetched piece by piece while the series grows, they are bit for bit those of one fetch at the end."""
+    values = np.random.default_rng(1).normal(size=(2, 100)) * 1e6
+    pieces: dict[int, list[float]] = {0: [], 1: []}
+    cursor = b""
+    for start, stop in [(0, 3), (3, 4), (4, 40), (40, 41), (41, 100)]:
+        writer.write("run", "loss", x=range(start, stop), y=values[:, start:stop])
+        new = client.fetch("run", "loss", after=cursor, window=7, stride=3)
+        cursor = new.cursor
+        for (_, _, index), columns in new.items():
+            pieces[index] += columns["y"].tolist()
+    whole = client.fetch("run", "loss", window=7, stride=3)
+    assert {index: columns["y"].tolist() for (_, _, index), columns in whole.items()} == pieces
+    assert whole["run", "loss", 0]["x"].tolist() == list(range(3, 97, 3))
+
+
+def test_the_server_sends_the_reduced_series(client: Client, writer: Writer) -> None:
+    """The range of x, the thinning, and the ends of both; series without a point left are not there."""
+    writer.write("run", "loss", x=range(100_000), y=np.where(np.arange(100_000) == 77_777, 9.0, 0.0))
+    writer.write("run", "short", x=[1.0], y=[1.0])
+    thin = client.fetch("run", max_points=100)
+    assert {0, 77_777, 99_999} <= set(thin["run", "loss", 0]["x"].tolist())
+    assert len(thin["run", "loss", 0]["x"]) <= 100
+    assert list(client.fetch("run", x_range=(50, 60))) == [("run", "loss", 0)]
+    assert client.fetch("run", "loss", x_range=(50, 60))["run", "loss", 0]["x"].tolist() == list(range(50, 61))
+    assert client.fetch("run", "loss", x_range=(8.5, 9), x="y")["run", "loss", 0]["x"].tolist() == [77_777]
+    wide = client.fetch("run", "loss", window=1)["run", "loss", 0]["x"]
+    assert wide.tolist() == list(range(100_000))
+    for wrong in ({"window": 0}, {"stride": 3}, {"max_points": 1}, {"x_range": (2, 1)}):
+        with pytest.raises(UsageError):
+            client.fetch("run", **wrong)  # type: ignore[arg-type] # one of several keywords
+    with client.subscribe() as subscription:
+        subscription.add(1, Query(reduction=Reduction(2)))
+        with pytest.raises(UsageError, match="an interest cannot be reduced"):
+            next(iter(subscription))
 
 
 def test_restore_and_purge_say_how_much_came_or_went(client: Client, writer: Writer) -> None:

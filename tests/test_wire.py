@@ -24,6 +24,7 @@ from streamvis.records import (
     pack_cursor,
     unpack_cursor,
 )
+from streamvis.reduce import Reduction
 from streamvis.v1 import streamvis_pb2 as pb
 
 text = st.text(max_size=20)
@@ -39,6 +40,7 @@ configs = st.builds(Config, text, st.dictionaries(text, json_values, max_size=3)
 encoded = st.builds(EncodedBlock, uint64, uint32, uint32, uint32, st.binary(max_size=9), st.binary(max_size=9), uint32)
 topics = st.builds(Topic, uint64, text, text, names, st.booleans(), uint64)
 declarations = st.builds(Declaration, uint32, text, text, names, st.booleans())
+counts = st.integers(2, 2**31 - 1)
 queries = st.builds(
     Query,
     st.lists(st.tuples(text, text), max_size=2).map(tuple),
@@ -47,6 +49,8 @@ queries = st.builds(
     st.booleans(),
     st.binary(max_size=12),
     st.booleans(),
+    st.none()
+    | st.builds(Reduction, counts, counts, text, st.none() | st.tuples(st.floats(-1, 0), st.floats(0, 1)), counts),
 )
 
 

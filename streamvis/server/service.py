@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from streamvis import wire
-from streamvis.errors import MalformedError, StreamvisError, UnavailableError
+from streamvis.errors import MalformedError, StreamvisError, UnavailableError, UsageError
 from streamvis.filters import Patterns
 from streamvis.records import Ack, Query, pack_cursor
 from streamvis.server.broadcast import Broadcast
@@ -161,6 +161,8 @@ class Service:
                 interest = wire.interest_from_pb(_parsed(pb.Interest, message))
                 if interest.id < 1:
                     raise MalformedError("an interest has id 0; expected 1, 2, 3, …")
+                if interest.query is not None and interest.query.reduction is not None:
+                    raise UsageError("an interest cannot be reduced; fetch with the reduction, again after its cursor")
                 subscription.drop(interest.id)
                 if interest.query is not None:
                     subscription.add(interest.id, await self._open(interest.query))
@@ -187,7 +189,7 @@ class Service:
     async def _open(self, query: Query) -> View:
         selection = Selection(query, self._patterns)
         after = await self._readers.call(seq_of, query.cursor, self._store)
-        return View(selection, after, not query.catalog_only)
+        return View(selection, after, not query.catalog_only, query.reduction)
 
     def _cursor(self, seq: int) -> bytes:
         return pack_cursor({self._store.shard: seq})

@@ -5,14 +5,20 @@ Pure: knows stores and commits, but neither gRPC nor the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from streamvis.codec import EncodedBlock
+import numpy as np
+
+from streamvis.codec import EncodedBlock, decode, encode
+from streamvis.columns import Block
 from streamvis.errors import ConflictError
 from streamvis.filters import Patterns
+from streamvis.points import join_series
 from streamvis.records import Change, Config, Listing, Query, Topic, pack_cursor, unpack_cursor
+from streamvis.reduce import Reduction
 from streamvis.storage.base import Catalog, Commit, Store
 
 MESSAGE_BYTES = 1 << 20
@@ -56,6 +62,7 @@ class View:
     selection: Selection
     seq: int = 0
     with_blocks: bool = True
+    reduction: Reduction | None = None
     started: bool = False
     topics: set[int] = field(default_factory=set)
     """Ids of the live topics that are selected."""
@@ -69,7 +76,12 @@ class View:
         reloaded = {topic.id for topic in topics if self.with_blocks and topic.id <= self.seq < topic.restored}
         starts = {id_: 0 if id_ in reloaded else self.seq for id_ in sorted(self.topics) if self.with_blocks}
         told = chain.from_iterable(_anew(topic) if topic.id in reloaded else (topic,) for topic in topics)
-        yield from messages(chain(told, configs, _blocks(store, starts, changed.seq)))
+        if self.reduction is None:
+            blocks = chain.from_iterable(_blocks(store, id_, start, changed.seq) for id_, start in starts.items())
+        else:
+            ends = [(topic, starts[topic.id], changed.seq) for topic in topics if topic.id in starts]
+            blocks = chain.from_iterable(_reduced(store, *end, self.reduction) for end in ends)
+        yield from messages(chain(told, configs, blocks))
         self.seq, self.started = changed.seq, True
 
     def _missed(self, changed: Catalog, store: Store) -> Iterable[Topic]:
@@ -185,10 +197,24 @@ def _anew(topic: Topic) -> tuple[Topic, Topic]:
     return replace(topic, deleted=True, restored=0), topic
 
 
-def _blocks(store: Store, starts: Mapping[int, int], upto: int) -> Iterator[EncodedBlock]:
-    for topic, after in starts.items():
-        page = store.page(topic, after, upto, MESSAGE_BYTES)
+def _blocks(store: Store, topic: int, after: int, upto: int) -> Iterator[EncodedBlock]:
+    page = store.page(topic, after, upto, MESSAGE_BYTES)
+    yield from page.blocks
+    while not page.done:
+        page = store.page(topic, page.after, upto, MESSAGE_BYTES)
         yield from page.blocks
-        while not page.done:
-            page = store.page(topic, page.after, upto, MESSAGE_BYTES)
-            yield from page.blocks
+
+
+def _reduced(store: Store, topic: Topic, after: int, upto: int, reduction: Reduction) -> Iterator[EncodedBlock]:
+    """The topic's series, reduced, without what followed from their points up to `after`."""
+    had = list(_blocks(store, topic.id, 0, after)) if reduction.window else []  # windows may begin among them
+    before: Counter[int] = Counter()
+    for block in had:
+        before.update(dict.fromkeys(range(block.index, block.index + block.k), block.n))
+    blocks = [decode(block, topic.columns) for block in (*had, *_blocks(store, topic.id, after, upto))]
+    step = max(1, MESSAGE_BYTES // (8 * len(topic.columns)))
+    for index, columns in sorted(join_series(blocks).items()):
+        reduced = reduction.apply(columns, before[index])
+        for start in range(0, len(reduced[topic.columns[0]]), step):
+            part = {name: values[np.newaxis, start : start + step] for name, values in reduced.items()}
+            yield encode(Block(topic.id, index, part))

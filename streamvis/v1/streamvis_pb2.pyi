@@ -240,6 +240,7 @@ class Query(google.protobuf.message.Message):
     EXACT_FIELD_NUMBER: builtins.int
     CURSOR_FIELD_NUMBER: builtins.int
     CATALOG_ONLY_FIELD_NUMBER: builtins.int
+    REDUCTION_FIELD_NUMBER: builtins.int
     scope_filter: builtins.str
     """absent: every scope"""
     exact: builtins.bool
@@ -254,6 +255,10 @@ class Query(google.protobuf.message.Message):
     def name_filters(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """any of them; empty: every name"""
 
+    @property
+    def reduction(self) -> global___Reduction:
+        """for Fetch: what is done to each series; docs/reading.md"""
+
     def __init__(
         self,
         *,
@@ -263,12 +268,53 @@ class Query(google.protobuf.message.Message):
         exact: builtins.bool = ...,
         cursor: builtins.bytes = ...,
         catalog_only: builtins.bool = ...,
+        reduction: global___Reduction | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_scope_filter", b"_scope_filter", "scope_filter", b"scope_filter"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_scope_filter", b"_scope_filter", "catalog_only", b"catalog_only", "cursor", b"cursor", "exact", b"exact", "name_filters", b"name_filters", "scope_filter", b"scope_filter", "topics", b"topics"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_scope_filter", b"_scope_filter", "reduction", b"reduction", "scope_filter", b"scope_filter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_scope_filter", b"_scope_filter", "catalog_only", b"catalog_only", "cursor", b"cursor", "exact", b"exact", "name_filters", b"name_filters", "reduction", b"reduction", "scope_filter", b"scope_filter", "topics", b"topics"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_scope_filter", b"_scope_filter"]) -> typing.Literal["scope_filter"] | None: ...
 
 global___Query = Query
+
+@typing.final
+class Reduction(google.protobuf.message.Message):
+    """In this order: windowed means, the range of x, the thinning; 0 or absent does nothing."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: builtins.int
+    STRIDE_FIELD_NUMBER: builtins.int
+    X_FIELD_NUMBER: builtins.int
+    LOW_FIELD_NUMBER: builtins.int
+    HIGH_FIELD_NUMBER: builtins.int
+    MAX_POINTS_FIELD_NUMBER: builtins.int
+    window: builtins.int
+    stride: builtins.int
+    """0: the window's size"""
+    x: builtins.str
+    """the column of the next three"""
+    low: builtins.float
+    """both or none"""
+    high: builtins.float
+    max_points: builtins.int
+    def __init__(
+        self,
+        *,
+        window: builtins.int = ...,
+        stride: builtins.int = ...,
+        x: builtins.str = ...,
+        low: builtins.float | None = ...,
+        high: builtins.float | None = ...,
+        max_points: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low", "max_points", b"max_points", "stride", b"stride", "window", b"window", "x", b"x"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_high", b"_high"]) -> typing.Literal["high"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_low", b"_low"]) -> typing.Literal["low"] | None: ...
+
+global___Reduction = Reduction
 
 @typing.final
 class Interest(google.protobuf.message.Message):

@@ -1,0 +1,151 @@
+"""Fewer points of a series: windowed means, a range of x, and the lowest and highest of each bucket.
+
+Pure numpy. docs/reading.md has the definitions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamvis.columns import Array
+from streamvis.errors import UsageError
+
+_MOST = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """What is done to each series, in this order: windowed means, the range of x, the thinning. 0 and None do nothing.
+
+    Raises UsageError for numbers that mean nothing.
+    """
+
+    window: int = 0
+    stride: int = 0
+    """0: the window's size."""
+
+    x: str = "x"
+    """The column that `x_range` and `max_points` go by."""
+
+    x_range: tuple[float, float] | None = None
+    max_points: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("window", "stride", "max_points"):
+            number = getattr(self, name)
+            if not 0 <= number <= _MOST:
+                raise UsageError(f"{name} is {number}; expected 1 to {_MOST}")
+        if self.stride and not self.window:
+            raise UsageError(f"stride is {self.stride} without a window; expected both, or a window alone")
+        if self.max_points == 1:
+            raise UsageError("max_points is 1; expected 2 or more, as the first and the last point are kept")
+        if self.x_range is not None and not self.x_range[0] <= self.x_range[1]:
+            raise UsageError(f"x_range is {self.x_range}; expected the lower end, then the upper")
+
+    def apply(self, columns: Mapping[str, Array], before: int = 0) -> dict[str, Array]:
+        """What a reader that has had the first `before` points is still to get: columns of shape (points,)."""
+        if self.window:
+            reduced = windowed_means(columns, self.window, self.stride or self.window, before)
+        else:
+            reduced = {name: values[before:] for name, values in columns.items()}
+        if self.x_range is not None:
+            reduced = within(reduced, self.x, *self.x_range)
+        return thinned(reduced, self.x, self.max_points) if self.max_points else reduced
+
+
+def windowed_means(columns: Mapping[str, Array], window: int, stride: int, before: int = 0) -> dict[str, Array]:
+    """Means of the points j·stride … j·stride + window - 1 for each j, as float64, of the windows that are complete.
+
+    Without those that were complete after the first `before` points: a growing series only ever adds windows, and bit
+    for bit those of a series that was read as a whole.
+    """
+    first = _complete(before, window, stride)
+    count = _complete(_length(columns), window, stride) - first
+    return {name: _means(values, first * stride, count, window, stride) for name, values in columns.items()}
+
+
+def _complete(points: int, window: int, stride: int) -> int:
+    return 0 if points < window else (points - window) // stride + 1
+
+
+def _means(values: Array, start: int, count: int, window: int, stride: int) -> Array:
+    """Adds up spans of 1, 2, 4, … points and of them each window: rounding depends on its own points alone."""
+    total = np.zeros(count)
+    last = (count - 1) * stride
+    spans = values[start : start + last + window].astype("f8")
+    offset, size = 0, 1
+    with np.errstate(all="ignore"):  # inf - inf is NaN, as in any mean
+        while count and size <= window:
+            if window & size:
+                total += spans[offset : offset + last + 1 : stride]
+                offset += size
+            spans = spans[:-size] + spans[size:]
+            size *= 2
+        return total / window
+
+
+def within(columns: Mapping[str, Array], x: str, low: float, high: float) -> dict[str, Array]:
+    """The points with low <= x <= high; none of a series without that column."""
+    if x not in columns:
+        return {name: values[:0] for name, values in columns.items()}
+    inside = (columns[x] >= low) & (columns[x] <= high)
+    return {name: values[inside] for name, values in columns.items()}
+
+
+def thinned(columns: Mapping[str, Array], x: str, max_points: int) -> dict[str, Array]:
+    """At most `max_points` of the points, in their order, with the first and the last.
+
+    Where x ascends: the first lowest, first highest and first NaN of every other column in each of equally wide buckets
+    of x. Else, or when there is no room for that, points at equal distances in their order.
+    """
+    length = _length(columns)
+    if length <= max_points:
+        return dict(columns)
+    others = [values for name, values in columns.items() if name != x]
+    buckets = (max_points - 2) // (3 * len(others)) if others else 0
+    if buckets and x in columns and _ascends(columns[x]):
+        starts = _starts(columns[x], buckets)
+        ends = np.array([0, length - 1])
+        kept = np.unique(np.concatenate([ends, *(_extremes(values, starts) for values in others)]))
+    else:
+        kept = np.unique(np.linspace(0, length - 1, max_points).round().astype(np.int64))
+    return {name: values[kept] for name, values in columns.items()}
+
+
+def _ascends(x: Array) -> bool:
+    span = float(x[-1]) - float(x[0])
+    return math.isfinite(span) and bool(np.all(x[1:] >= x[:-1]))
+
+
+def _starts(x: Array, buckets: int) -> Array:
+    """Where each bucket that has points begins."""
+    low, span = float(x[0]), float(x[-1]) - float(x[0])
+    part = (x.astype("f8") - low) / span if span else np.arange(len(x)) / len(x)
+    bucket = np.minimum((part * buckets).astype(np.int64), buckets - 1)
+    return np.flatnonzero(np.diff(bucket, prepend=-1))
+
+
+def _extremes(values: Array, starts: Array) -> Array:
+    """The first lowest, first highest and first NaN point of each bucket."""
+    nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+    counts = np.diff(starts, append=len(values))
+    found = [_firsts(nan, starts)]
+    for extreme, never in ((np.minimum, np.inf), (np.maximum, -np.inf)):
+        known = np.where(nan, values.dtype.type(never), values) if nan.any() else values
+        found.append(_firsts((known == np.repeat(extreme.reduceat(known, starts), counts)) & ~nan, starts))
+    return np.concatenate(found)
+
+
+def _firsts(wanted: Array, starts: Array) -> Array:
+    """The first wanted point of each bucket that has one."""
+    points = np.flatnonzero(wanted)
+    _, first = np.unique(np.searchsorted(starts, points, side="right"), return_index=True)
+    return points[first]
+
+
+def _length(columns: Mapping[str, Array]) -> int:
+    return len(next(iter(columns.values())))

@@ -1,0 +1,150 @@
+"""Reductions against slow definitions: windows that never change, thinning that keeps what a line shows."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from streamvis.columns import Array
+from streamvis.errors import UsageError
+from streamvis.reduce import Reduction, thinned, windowed_means, within
+
+floats = st.floats(allow_nan=True, allow_infinity=True, width=32)
+series = st.integers(0, 60).flatmap(
+    lambda n: st.fixed_dictionaries(
+        {
+            "x": hnp.arrays("<i8", n, elements=st.integers(-20, 20)) | hnp.arrays("<f8", n, elements=floats),
+            "y": hnp.arrays("<f8", n, elements=floats),
+            "z": hnp.arrays("<i4", n, elements=st.integers(-3, 3)) | hnp.arrays("?", n),
+        }
+    )
+)
+sizes = st.integers(1, 9)
+
+
+def rows(columns: dict[str, Array]) -> list[tuple[bytes, ...]]:
+    """The points, comparable bit for bit."""
+    return list(zip(*([value.tobytes() for value in values] for values in columns.values()), strict=True))
+
+
+@given(series, sizes, sizes, st.lists(st.integers(0, 60), max_size=6))
+def test_windows_of_a_growing_series_are_those_of_the_whole(
+    columns: dict[str, Array], window: int, stride: int, cuts: list[int]
+) -> None:
+    """However it is cut into reads, none is missing, repeated or different in any bit."""
+    length = len(columns["x"])
+    whole = windowed_means(columns, window, stride)
+    reads = sorted({0, length, *(cut for cut in cuts if cut < length)})
+    grown: list[Any] = []
+    for before, upto in pairwise(reads):
+        held = {name: values[:upto] for name, values in columns.items()}
+        grown += rows(windowed_means(held, window, stride, before))
+    assert grown == rows(whole)
+
+
+@given(series, sizes, sizes)
+def test_a_window_is_the_mean_of_its_points(columns: dict[str, Array], window: int, stride: int) -> None:
+    """Of each complete one, by definition; as float64, NaN and infinities as in any mean."""
+    starts = range(0, len(columns["x"]) - window + 1, stride)
+    for name, means in windowed_means(columns, window, stride).items():
+        with np.errstate(all="ignore"):
+            expected = [columns[name][start : start + window].astype("f8").mean() for start in starts]
+        assert means.dtype == "<f8"
+        np.testing.assert_allclose(means, expected, rtol=1e-12, atol=1e-6 * max([0, *map(_size, columns[name])]))
+
+
+def _size(value: Any) -> float:
+    return abs(float(value)) if math.isfinite(value) else 0.0
+
+
+@given(series, st.floats(-20, 20), st.floats(0, 20))
+def test_a_range_keeps_the_points_between_its_ends(columns: dict[str, Array], low: float, width: float) -> None:
+    """Both included; NaN lies nowhere; a series without the column has no point in any range."""
+    inside = [point for point in range(len(columns["x"])) if low <= columns["x"][point] <= low + width]
+    kept = within(columns, "x", low, low + width)
+    assert rows(kept) == [rows(columns)[point] for point in inside]
+    assert rows(within(columns, "step", low, low + width)) == []
+
+
+def slow_thinning(columns: dict[str, Array], max_points: int) -> list[int]:
+    """The points that are kept, by the words of the definition."""
+    x, length = columns["x"].tolist(), len(columns["x"])
+    if length <= max_points:
+        return list(range(length))
+    buckets = (max_points - 2) // 6
+    span = float(x[-1]) - float(x[0])
+    if not buckets or not math.isfinite(span) or any(not b >= a for a, b in pairwise(x)):
+        return sorted({round(float(place)) for place in np.linspace(0, length - 1, max_points)})
+    kept = {0, length - 1}
+    members: dict[int, list[int]] = {}
+    for point, value in enumerate(x):
+        part = (float(value) - float(x[0])) / span if span else point / length
+        members.setdefault(min(int(part * buckets), buckets - 1), []).append(point)
+    for points in members.values():
+        for values in (columns["y"].tolist(), columns["z"].tolist()):
+            known = [point for point in points if not math.isnan(values[point])]
+            kept.update([point for point in points if math.isnan(values[point])][:1])
+            if known:
+                kept |= {min(known, key=values.__getitem__), max(known, key=values.__getitem__)}
+    return sorted(kept)
+
+
+@given(series, st.booleans(), st.integers(2, 40))
+def test_thinning_keeps_what_a_line_shows(columns: dict[str, Array], ascending: bool, max_points: int) -> None:
+    """First, last, and of each bucket the lowest, the highest and a break; never more than asked, always in order."""
+    if ascending:
+        columns = {**columns, "x": np.sort(columns["x"])}
+    kept = thinned(columns, "x", max_points)
+    assert len(kept["x"]) <= max_points
+    assert rows(kept) == [rows(columns)[point] for point in slow_thinning(columns, max_points)]
+
+
+def test_every_spike_and_break_survives() -> None:
+    """One high, one low and one missing point among 100,000 are there after thinning to 200."""
+    y = np.sin(np.arange(100_000) / 1000)
+    y[12_345], y[54_321], y[77_777] = 9.0, -9.0, np.nan
+    columns = {"x": np.arange(100_000), "y": y}
+    kept = thinned(columns, "x", 200)
+    assert {0, 12_345, 54_321, 77_777, 99_999} <= set(kept["x"].tolist())
+    assert 100 < len(kept["x"]) <= 200
+
+
+def test_points_without_an_order_of_x_are_thinned_by_their_place() -> None:
+    """A cloud, or a series without the column, keeps points at equal distances, the first and the last among them."""
+    places = np.arange(1001)
+    for columns in ({"x": -places, "y": places}, {"y": places}):
+        assert thinned(columns, "x", 101)["y"].tolist() == list(range(0, 1001, 10))
+
+
+def test_the_steps_follow_each_other() -> None:
+    """The range is one of means, and the thinning one of what lies in it."""
+    columns = {"x": np.arange(1000), "y": np.arange(1000) % 7}
+    reduced = Reduction(10, 10, "x", (100.0, 900.0), 20).apply(columns)
+    expected = thinned(within(windowed_means(columns, 10, 10), "x", 100.0, 900.0), "x", 20)
+    assert rows(reduced) == rows(expected)
+    assert rows(Reduction(10).apply(columns)) == rows(windowed_means(columns, 10, 10))
+    assert rows(Reduction(x_range=(0, 5)).apply(columns, before=4)) == rows(columns)[4:6]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"window": -1}, "window is -1"),
+        ({"window": 1 << 31}, "window is 2147483648"),
+        ({"stride": 2}, "stride is 2 without a window"),
+        ({"max_points": 1}, "max_points is 1; expected 2 or more"),
+        ({"x_range": (2.0, 1.0)}, r"x_range is \(2.0, 1.0\)"),
+        ({"x_range": (math.nan, 1.0)}, "x_range is"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(arguments: dict[str, Any], message: str) -> None:
+    """The error says what was found and expected."""
+    with pytest.raises(UsageError, match=message):
+        Reduction(**arguments)
