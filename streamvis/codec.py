@@ -2,7 +2,8 @@
 
 A column travels as a header of 8 bytes — dtype, codec, axes (bit 0: it has the index axis, bit 1: the point axis), 0,
 uint32 length — and as `length` bytes of the payload. Codecs: raw values; one constant; an arithmetic run (first value
-and step). Values are compared as bits, so NaN payloads and -0.0 survive.
+and step); and, where there is time for it (`dense`), values in a narrower dtype that holds them all, or their bytes
+shuffled and compressed. Values are compared as bits, so NaN payloads and -0.0 survive.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import zstandard
 
 from streamvis.columns import DTYPES, MAX_INDEX, Array, Block
 from streamvis.errors import MalformedError
@@ -28,6 +30,13 @@ _HEADER = struct.Struct("<BBBxI")
 _SHAPE = struct.Struct("<III")
 _PLACES = {dtype: place for place, dtype in enumerate(DTYPES)}
 _PIECE = 4096
+_NARROWER = {
+    "<f8": ("<f4",),
+    "<i8": ("<i1", "<i2", "<i4"),
+    "<i4": ("<i1", "<i2"),
+}
+_LEAST_SAVED = 0.1
+"""The part of its bytes that compression must save to be worth the time of every reader."""
 
 
 class Codec(IntEnum):
@@ -36,6 +45,10 @@ class Codec(IntEnum):
     RAW = 0
     CONSTANT = 1
     RUN = 2
+    NARROW = 3
+    """Values of a narrower dtype of the same kind, which the length tells."""
+    SHUFFLED = 4
+    """One byte, the size of a value, narrowed or not; then a zstd frame of all first bytes, all second bytes, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +74,19 @@ def checksum(index: int, k: int, n: int, columns: bytes, payload: bytes) -> int:
     return zlib.crc32(payload, zlib.crc32(columns, zlib.crc32(_SHAPE.pack(index, k, n))))
 
 
-def encode(block: Block) -> EncodedBlock:
-    """The block as bytes, each column by the cheapest codec that gives it back exactly."""
+def encode(block: Block, *, dense: bool = False) -> EncodedBlock:
+    """The block as bytes, each column by the cheapest codec that gives it back exactly.
+
+    `dense` takes about ten times as long to make large columns smaller.
+    """
     k, n = block.shape
     headers: list[bytes] = []
     parts: list[memoryview] = []
     for values in block.columns.values():
         rows, points = values.shape
         codec, data = _encode_values(np.ascontiguousarray(values).reshape(-1))
+        if dense and codec is Codec.RAW:
+            codec, data = _encode_densely(data)
         headers.append(_HEADER.pack(_PLACES[values.dtype], codec, (rows != 1) | (points != 1) << 1, data.nbytes))
         parts.append(data.data)
     columns, payload = b"".join(headers), b"".join(parts)
@@ -86,6 +104,36 @@ def _encode_values(values: Array) -> tuple[Codec, Array]:
             if ends is not None:
                 return Codec.RUN, ends
     return Codec.RAW, values
+
+
+def _encode_densely(values: Array) -> tuple[Codec, Array]:
+    narrow = _narrowed(values)
+    packed = _shuffled(narrow)
+    if packed.nbytes <= (1 - _LEAST_SAVED) * narrow.nbytes:
+        return Codec.SHUFFLED, packed
+    return (Codec.RAW if narrow is values else Codec.NARROW), narrow
+
+
+def _narrowed(values: Array) -> Array:
+    """The values in the narrowest dtype that gives back every bit, NaN payloads too."""
+    bits = f"<u{values.dtype.itemsize}"
+    for code in _NARROWER.get(values.dtype.str, ()) if values.size else ():
+        with np.errstate(all="ignore"):  # what overflows does not come back equal
+            narrow = values.astype(code)
+            if np.array_equal(narrow.astype(values.dtype).view(bits), values.view(bits)):
+                return narrow
+    return values
+
+
+def _shuffled(values: Array) -> Array:
+    width = values.dtype.itemsize
+    planes = np.ascontiguousarray(values.view("u1").reshape(-1, width).T)
+    compressor = zstandard.ZstdCompressor(level=1).compressobj(size=planes.size)
+    pieces = [bytes([width])]
+    for plane in planes:
+        # Blocks of their own: signs and exponents beside random bits would be given up with them.
+        pieces += compressor.compress(plane.data), compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    return np.frombuffer(b"".join([*pieces, compressor.flush()]), "u1")
 
 
 def _is_constant(values: Array) -> bool:
@@ -151,7 +199,7 @@ def _check_layout(k: int, n: int, columns: bytes, payload_size: int) -> None:
         raise MalformedError(f"block header has {len(columns)} bytes; expected {_HEADER.size} per column")
     total = 0
     for dtype, codec, axes, length in _HEADER.iter_unpack(columns):
-        if length != _expected_length(dtype, codec, _size(axes, k, n)):
+        if not _fits(dtype, codec, length, _size(axes, k, n)):
             raise MalformedError(f"column of {k} x {n} points, codec {codec}, has {length} bytes")
         total += length
     if total != payload_size:
@@ -162,17 +210,27 @@ def _size(axes: int, k: int, n: int) -> int:
     return (k if axes & 1 else 1) * (n if axes & 2 else 1)
 
 
-def _expected_length(dtype: int, codec: int, size: int) -> int:
+def _fits(dtype: int, codec: int, length: int, size: int) -> bool:
     if dtype >= len(DTYPES):
         raise MalformedError(f"unknown dtype {dtype}; expected 0 to {len(DTYPES) - 1}")
     itemsize = DTYPES[dtype].itemsize
     if codec == Codec.RAW:
-        return size * itemsize
+        return length == size * itemsize
     if codec == Codec.CONSTANT:
-        return itemsize
+        return length == itemsize
     if codec == Codec.RUN and DTYPES[dtype].kind != "b":
-        return 2 * itemsize
+        return length == 2 * itemsize
+    if codec == Codec.NARROW and DTYPES[dtype].str in _NARROWER:
+        return size > 0 and any(length == size * width for width in _narrower(DTYPES[dtype]))
+    if codec == Codec.SHUFFLED:
+        return size > 0 and 1 < length < size * itemsize
     raise MalformedError(f"unknown codec {codec} for dtype {DTYPES[dtype]}")
+
+
+def _narrower(dtype: np.dtype[Any]) -> dict[int, np.dtype[Any]]:
+    """The narrower dtypes that may hold values of this one, by their size."""
+    narrower = map(np.dtype, _NARROWER.get(dtype.str, ()))
+    return {narrow.itemsize: narrow for narrow in narrower}
 
 
 def decode(block: EncodedBlock, names: Sequence[str]) -> Block:
@@ -188,16 +246,45 @@ def decode(block: EncodedBlock, names: Sequence[str]) -> Block:
     columns, offset = {}, 0
     for name, (dtype, codec, axes, length) in zip(names, _HEADER.iter_unpack(block.columns), strict=True):
         shape = (block.k if axes & 1 else 1, block.n if axes & 2 else 1)
-        stored = np.frombuffer(block.payload, DTYPES[dtype], length // DTYPES[dtype].itemsize, offset)
-        columns[name] = _decode_values(stored, Codec(codec), shape)
+        data = np.frombuffer(block.payload, "u1", length, offset)
+        columns[name] = _decode_values(data, DTYPES[dtype], Codec(codec), shape)
         offset += length
     return Block(block.topic, block.index, columns)
 
 
-def _decode_values(stored: Array, codec: Codec, shape: tuple[int, int]) -> Array:
-    if codec is Codec.CONSTANT:
-        return np.broadcast_to(stored, shape)
-    if codec is Codec.RUN:
-        with np.errstate(all="ignore"):  # of a damaged block
-            return _run(stored, 0, shape[0] * shape[1]).reshape(shape)
-    return stored.reshape(shape)
+def _decode_values(data: Array, dtype: np.dtype[Any], codec: Codec, shape: tuple[int, int]) -> Array:
+    size = shape[0] * shape[1]
+    match codec:
+        case Codec.RAW:
+            return data.view(dtype).reshape(shape)
+        case Codec.CONSTANT:
+            return np.broadcast_to(data.view(dtype), shape)
+        case Codec.RUN:
+            with np.errstate(all="ignore"):  # of a damaged block
+                return _run(data.view(dtype), 0, size).reshape(shape)
+        case Codec.NARROW:
+            return _widened(data, data.size // size, dtype).reshape(shape)
+        case Codec.SHUFFLED:
+            return _unshuffled(data, dtype, size).reshape(shape)
+
+
+def _widened(data: Array, width: int, dtype: np.dtype[Any]) -> Array:
+    if width == dtype.itemsize:
+        return data.view(dtype)
+    with np.errstate(all="ignore"):  # signalling NaN
+        return data.view(_narrower(dtype)[width]).astype(dtype)
+
+
+def _unshuffled(data: Array, dtype: np.dtype[Any], size: int) -> Array:
+    width = int(data[0])
+    if width != dtype.itemsize and width not in _narrower(dtype):
+        raise MalformedError(f"column of dtype {dtype} was compressed as values of {width} bytes")
+    try:
+        # Its own word for the size is what would be allocated.
+        if zstandard.get_frame_parameters(data[1:].data).content_size != size * width:
+            raise MalformedError(f"compressed column does not hold {size} values of {width} bytes")
+        planes = zstandard.ZstdDecompressor().decompress(data[1:].data)
+    except zstandard.ZstdError as error:
+        raise MalformedError(f"compressed column cannot be read: {error}") from error
+    values = np.ascontiguousarray(np.frombuffer(planes, "u1").reshape(width, size).T)
+    return _widened(values.reshape(-1), width, dtype)

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from streamvis.codec import MAX_BLOCK_POINTS, Codec, EncodedBlock, checksum, decode, encode, validate
 from streamvis.columns import Array, Block
@@ -19,10 +21,10 @@ def _block(**columns: Array) -> Block:
     return Block(7, 3, {name: np.atleast_2d(values) for name, values in sorted(columns.items())})
 
 
-@given(blocks())
-def test_decoding_gives_back_every_bit(block: Block) -> None:
+@given(blocks(), st.booleans())
+def test_decoding_gives_back_every_bit(block: Block, dense: bool) -> None:
     """Any dtype, shape, NaN payload, infinity and -0.0 survives."""
-    back = decode(encode(block), tuple(block.columns))
+    back = decode(encode(block, dense=dense), tuple(block.columns))
     assert (back.topic, back.index, back.shape) == (block.topic, block.index, block.shape)
     assert {name: bits(values) for name, values in back.columns.items()} == {
         name: bits(values) for name, values in block.columns.items()
@@ -49,6 +51,59 @@ def test_the_cheapest_exact_codec_is_chosen(values: Array, codec: Codec, size: i
     encoded = encode(_block(x=values))
     assert (encoded.columns[1], len(encoded.payload)) == (codec, size)
     assert bits(decode(encoded, ("x",)).columns["x"]) == bits(np.atleast_2d(values))
+
+
+LOSSES = np.random.default_rng(0).exponential(size=1000)
+# Payloads in bits that float32 has not, and has.
+WIDE_NAN, NARROW_NAN = (
+    np.array([0x3FB999999999999A & ~0x1FFFFFFF, 0x40C81CD6E0000000, 0x7FF8000000000000 | payload], "<u8").view("<f8")
+    for payload in (1, 1 << 29)
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "codec", "least", "most"),
+    [
+        (LOSSES.astype(np.float32).astype(np.float64), Codec.SHUFFLED, 3000, 3600),
+        (LOSSES, Codec.SHUFFLED, 6000, 7200),
+        (np.array([0.1, 1.7, -0.0, np.inf, np.nan], np.float32).astype(np.float64), Codec.NARROW, 20, 20),
+        (np.array([0.1, 1e300, 1.7]), Codec.RAW, 24, 24),
+        (WIDE_NAN, Codec.RAW, 24, 24),
+        (NARROW_NAN, Codec.NARROW, 12, 12),
+        (np.array([0, 1, -128, 127]), Codec.NARROW, 4, 4),
+        (np.array([0, 1, -129, 127]), Codec.NARROW, 8, 8),
+        (np.array([0, 1, 2**15, 127]), Codec.NARROW, 16, 16),
+        (np.array([0, 1, 2**31]), Codec.RAW, 24, 24),
+        (np.array([0, -(2**63), 2**63 - 1]), Codec.RAW, 24, 24),
+        (np.array([0, 3, 127], np.int32), Codec.NARROW, 3, 3),
+        (np.array([0, 3, 2**15], np.int32), Codec.RAW, 12, 12),
+        (np.arange(1000) % 7 == 0, Codec.SHUFFLED, 10, 100),
+        (np.arange(1000), Codec.RUN, 16, 16),
+        (np.zeros(0), Codec.RAW, 0, 0),
+    ],
+)
+def test_dense_columns_are_narrowed_and_compressed(values: Array, codec: Codec, least: int, most: int) -> None:
+    """The narrowest exact dtype is taken, and compressed where that saves a tenth."""
+    encoded = encode(_block(x=values), dense=True)
+    assert encoded.columns[1] == codec
+    assert least <= len(encoded.payload) <= most
+    assert bits(decode(encoded, ("x",)).columns["x"]) == bits(np.atleast_2d(values))
+
+
+@given(hnp.arrays("<f4", st.integers(3, 300)), st.integers(1, 3))
+def test_what_was_born_narrow_comes_back(values: Array, rows: int) -> None:
+    """float32 in float64, small integers in large ones: dense columns of such values are exact and no longer."""
+    with np.errstate(all="ignore"):
+        wide = {
+            "f": values.astype("<f8"),
+            "i": values.astype("<i2").astype("<i8"),
+            "j": values.astype("<i1").astype("<i4"),
+        }
+    block = Block(1, 0, {name: np.broadcast_to(column, (rows, len(column))) for name, column in wide.items()})
+    encoded = encode(block, dense=True)
+    assert len(encoded.payload) <= max(rows * len(values) * (4 + 2 + 1), 5 * 8)
+    back = decode(encoded, ("f", "i", "j"))
+    assert all(bits(back.columns[name]) == bits(column) for name, column in block.columns.items())
 
 
 @given(st.data())
@@ -80,6 +135,11 @@ def _forged(header: bytes, payload: bytes, *, k: int = 1, n: int = 2, index: int
         (_forged(b"\x01\x00\x02\x00\x08\x00\x00\x00", bytes(8)), "has 8 bytes"),
         (_forged(b"\x01\x00\x02\x00\x10\x00\x00\x00", bytes(17)), "payload has 17 bytes"),
         (_forged(b"\x01\x00\x02", bytes(16)), "header has 3 bytes"),
+        (_forged(b"\x00\x03\x02\x00\x04\x00\x00\x00", bytes(4)), "unknown codec 3"),
+        (_forged(b"\x01\x03\x02\x00\x10\x00\x00\x00", bytes(16)), "has 16 bytes"),
+        (_forged(b"\x01\x03\x02\x00\x00\x00\x00\x00", b"", n=0), "has 0 bytes"),
+        (_forged(b"\x01\x04\x02\x00\x10\x00\x00\x00", bytes(16)), "has 16 bytes"),
+        (_forged(b"\x01\x04\x02\x00\x01\x00\x00\x00", bytes(1)), "has 1 bytes"),
         (_forged(b"", b""), "header has 0 bytes"),
         (_forged(b"\x01\x01\x00\x00\x08\x00\x00\x00", bytes(8), k=0), "indexes 0 to -1"),
         (_forged(b"\x01\x01\x00\x00\x08\x00\x00\x00", bytes(8), index=2**31), "indexes"),
@@ -90,6 +150,22 @@ def test_a_forged_block_is_refused_with_a_reason(block: EncodedBlock, message: s
     """Numbers that do not fit together are named, and nothing large is allocated for them."""
     with pytest.raises(MalformedError, match=message):
         validate(block)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (b"\x03" + zstandard.compress(bytes(600)), "as values of 3 bytes"),
+        (b"\x08" + zstandard.compress(bytes(1 << 20)), "does not hold 200 values"),
+        (b"\x08" + zstandard.compress(bytes(1600))[:-1], "cannot be read"),
+        (b"\x08garbage", "cannot be read"),
+    ],
+)
+def test_a_forged_frame_is_refused_with_a_reason(payload: bytes, message: str) -> None:
+    """A compressed column that says another size, or is none, is found before anything of that size is allocated."""
+    header = b"\x01\x04\x02\x00" + len(payload).to_bytes(4, "little")
+    with pytest.raises(MalformedError, match=message):
+        decode(_forged(header, payload, n=200), ("x",))
 
 
 def test_a_block_of_other_columns_is_refused() -> None:
