@@ -182,6 +182,16 @@ def column_count(header: bytes) -> int:
     return len(header) // _HEADER.size
 
 
+def dtypes(header: bytes) -> bytes:
+    """The numbers of the columns' dtypes."""
+    return header[:: _HEADER.size]
+
+
+def point_size(header: bytes) -> int:
+    """Bytes of one point, uncompressed."""
+    return sum(DTYPES[dtype].itemsize for dtype in dtypes(header))
+
+
 def validate(block: EncodedBlock) -> None:
     """Raises MalformedError unless the block's numbers fit together, without touching the payload's values."""
     if block.k < 1 or block.index + block.k - 1 > MAX_INDEX:

@@ -7,7 +7,7 @@ Needs pytest. The suites of this package's own engines are these same classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, ClassVar
@@ -67,15 +67,30 @@ def points(*values: int, handle: int = 1, index: int = 0) -> EncodedBlock:
 
 def read(store: Store, topic: int, after: int = 0, max_bytes: int = 1 << 20) -> list[int]:
     """All values of x after a number, page by page."""
-    values: list[int] = []
-    upto, done = store.seq(), False
-    while not done:
-        page = store.page(topic, after, upto, max_bytes)
+    return [
+        value
+        for block in pages(store, topic, after, store.seq(), max_bytes)
+        for value in decode(block, COLUMNS).columns["x"].reshape(-1).tolist()
+    ]
+
+
+def pages(store: Store, topic: int, after: int, upto: int, max_bytes: int) -> Iterator[EncodedBlock]:
+    """The blocks of a topic between two numbers, page by page."""
+    page = None
+    while page is None or not page.done:
+        page = store.page(topic, after, upto, max_bytes, page)
         assert page.blocks or page.done, "a page without blocks is the last"
-        for block in page.blocks:
-            values += decode(block, COLUMNS).columns["x"].reshape(-1).tolist()
-        after, done = page.after, page.done
-    return values
+        yield from page.blocks
+
+
+def series(blocks: Iterable[EncodedBlock], columns: Sequence[str] = COLUMNS) -> dict[int, list[tuple[bytes, ...]]]:
+    """The points under each index in order, bit by bit, however they are cut into blocks."""
+    found: dict[int, list[tuple[bytes, ...]]] = {}
+    for block in blocks:
+        for index, arrays in decode(block, columns).series():
+            rows = zip(*([value.tobytes() for value in array] for array in arrays.values()), strict=True)
+            found.setdefault(index, []).extend(rows)
+    return {index: rows for index, rows in sorted(found.items()) if rows}
 
 
 def append(store: Store, *submissions: Submission) -> Commit:
@@ -494,12 +509,11 @@ class StoreContract(ABC):
         append(store, stream.next(points(99)))
         for max_bytes in (1, sent[3].size, sent[0].size + sent[1].size, 5000, 1 << 30):
             got: list[EncodedBlock] = []
-            after, done = 0, False
-            while not done:
-                page = store.page(topic, after, upto, max_bytes)
+            page = None
+            while page is None or not page.done:
+                page = store.page(topic, 0, upto, max_bytes, page)
                 assert len(page.blocks) == 1 or sum(block.size for block in page.blocks) <= max_bytes
                 got += page.blocks
-                after, done = page.after, page.done
             assert [block.payload for block in got] == [block.payload for block in sent]
 
     def test_a_page_ends_when_it_is_full(self, store: Store) -> None:
@@ -508,7 +522,7 @@ class StoreContract(ABC):
         topic = append(store, StoreStream().next(*sent, declare=[loss()])).topics[0].id
         page = store.page(topic, 0, store.seq(), 2 * sent[0].size)
         assert (len(page.blocks), page.done) == (2, False)
-        rest = store.page(topic, page.after, store.seq(), 2 * sent[0].size)
+        rest = store.page(topic, 0, store.seq(), 2 * sent[0].size, page)
         assert (len(rest.blocks), rest.done) == (2, True)
         assert store.page(topic, rest.after, store.seq(), 1).done
 
@@ -548,6 +562,60 @@ class StoreContract(ABC):
         append(store, stream.next(points(1, index=3)))
         assert list(store.lengths(topic).items()) == [(0, 2), (1, 5), (2, 5), (3, 6)]
         assert store.lengths(12345) == {}
+
+    # ---- compaction
+
+    def _mixed(self, store: Store, stream: StoreStream, count: int = 300) -> int:
+        """A topic whose blocks change in shape, length, index and dtype; gives its id."""
+        rng = np.random.default_rng(count)
+        topic = append(store, stream.next(declare=[loss()])).topics[0].id
+        for number in range(count):
+            k, n = (3, int(rng.integers(0, 4))) if number % 100 > 90 else (1, int(rng.integers(1, 9)))
+            x = np.full((1, 1), number) if number % 3 else rng.integers(0, 9, (1, n))
+            y = rng.random((k, n)).astype("<f4" if 120 < number < 150 else "<f8")
+            append(store, stream.next(encode(Block(1, int(rng.integers(0, 3)), {"x": x.astype("<i8"), "y": y}))))
+        return topic
+
+    def test_compaction_changes_nothing_that_is_read(self, store: Store) -> None:
+        """Between any two numbers lie the same points in the same order, bit by bit, and as many."""
+        topic = self._mixed(store, StoreStream())
+        seq, lengths = store.seq(), store.lengths(topic)
+        spans = [(after, upto) for after in range(0, seq, 23) for upto in {after, after + 1, after + 40, seq}]
+        before = [series(pages(store, topic, *span, 1 << 20)) for span in spans]
+        while store.compact():
+            pass
+        for max_bytes in (1, 1 << 20):
+            assert [series(pages(store, topic, *span, max_bytes)) for span in spans] == before
+        assert (store.seq(), store.lengths(topic)) == (seq, lengths)
+
+    def test_pages_miss_and_repeat_nothing_beside_compaction(self, store: Store) -> None:
+        """Blocks merged, and written, between the pages of one reading change nothing of it."""
+        stream = StoreStream()
+        topic = self._mixed(store, stream)
+        upto = store.seq()
+        before = series(pages(store, topic, 7, upto, 1 << 20))
+        got: list[EncodedBlock] = []
+        for number, block in enumerate(pages(store, topic, 7, upto, 200)):
+            got.append(block)
+            if number % 3 == 0:
+                append(store, stream.next(*(points(number, index=index) for index in (0, 0, 0, 1, 2))))
+                store.compact()
+        assert series(got) == before
+
+    def test_writing_and_deleting_go_on_beside_compaction(self, store: Store) -> None:
+        """What is written between its steps is merged too; a deleted topic is no obstacle."""
+        stream = StoreStream()
+        topic = self._mixed(store, stream, 60)
+        old = append(store, stream.next(*(points(n, handle=2) for n in range(40)), declare=[loss(2, "old")]))
+        for number in range(60):
+            store.compact()
+            append(store, stream.next(points(number, index=9)))
+            if number == 30:
+                store.delete("run", ["old"])
+        while store.compact():
+            pass
+        assert len(series(pages(store, topic, 0, store.seq(), 1 << 20))[9]) == 60
+        assert read(store, old.topics[0].id) == list(range(40))
 
     # ---- the life of a store
 

@@ -18,12 +18,16 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streamvis.codec import EncodedBlock, encode
+from streamvis.columns import Block
 from streamvis.errors import (
     ConflictError,
+    MalformedError,
     NotFoundError,
     PluginError,
     StoreError,
@@ -34,8 +38,9 @@ from streamvis.errors import (
 )
 from streamvis.records import Batch, Config, Declaration
 from streamvis.storage import MemoryStore, SqliteStore, Store, Submission, open_store
+from streamvis.storage.compaction import FAN_OUT
 from streamvis.storage.rules import merge
-from streamvis.testing import StoreContract, StoreStream, append, loss, points, read
+from streamvis.testing import StoreContract, StoreStream, append, loss, pages, points, read, series
 
 
 class TestMemoryStore(StoreContract):
@@ -155,6 +160,127 @@ def test_sqlite_says_what_memory_says(steps: list[Any]) -> None:
         finally:
             for server in servers:
                 server.store.close()
+
+
+SPANS = st.tuples(st.integers(0, 40), st.integers(0, 40), st.sampled_from([1, 200, 1 << 20]))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=st.lists(st.one_of(STEPS, st.integers(1, 6)), max_size=6), spans=st.lists(SPANS, max_size=5))
+def test_compacted_sqlite_says_what_memory_says(steps: list[Any], spans: list[tuple[int, int, int]]) -> None:
+    """Compacted at any time, pages between any two numbers have the same points, and all else is as it was."""
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streamvis.storage.compaction.FAN_OUT", 2)
+        memory, sqlite = Server(MemoryStore()), Server(SqliteStore(Path(directory) / "data"))
+        try:
+            for step in steps:
+                if isinstance(step, int):
+                    for _ in range(step):
+                        sqlite.store.compact()
+                else:
+                    assert [memory.apply(one) for one in step] == [sqlite.apply(one) for one in step]
+            for topic in range(1, memory.store.seq() + 1):
+                for after, upto, max_bytes in [*spans, (0, memory.store.seq(), 1 << 20)]:
+                    one, other = (
+                        series(pages(server.store, topic, after, upto, max_bytes)) for server in (memory, sqlite)
+                    )
+                    assert one == other
+                assert memory.store.lengths(topic) == sqlite.store.lengths(topic)
+        finally:
+            memory.store.close()
+            sqlite.store.close()
+
+
+# ---- compaction
+
+
+def compact(store: Store) -> int:
+    steps = 1
+    while store.compact():
+        steps += 1
+    return steps
+
+
+def wide_points(start: int, count: int) -> EncodedBlock:
+    x = np.arange(start, start + count, dtype="<i8")[None]
+    return encode(Block(1, 0, {"x": x, "y": np.random.default_rng(start).random((1, count))}))
+
+
+def test_small_blocks_become_few(store: SqliteStore) -> None:
+    """A long series in small blocks is a few large ones, none grown far beyond a megabyte per column, and smaller."""
+    stream, count = StoreStream(), 200
+    topic = append(store, stream.next(declare=[loss()])).topics[0].id
+    for start in range(0, 2000 * count, 10 * count):
+        append(store, stream.next(*(wide_points(start + part * count, count) for part in range(10))))
+    size = sum(block.size for block in pages(store, topic, 0, store.seq(), 1 << 20))
+    compact(store)
+    blocks = list(pages(store, topic, 0, store.seq(), 1 << 20))
+    assert len(blocks) < 40
+    assert 100_000 < max(block.n for block in blocks) < 300_000
+    assert sum(block.size for block in blocks) < 0.95 * size
+    assert read(store, topic) == list(range(2000 * count))
+
+
+def test_a_topic_gained_before_the_start_is_compacted(tmp_path: Path) -> None:
+    """What an earlier life of the store left in small blocks is found when it is opened again."""
+    store = SqliteStore(tmp_path / "data")
+    append(store, StoreStream().next(*map(points, range(FAN_OUT)), declare=[loss()]))
+    store.close()
+    store = SqliteStore(tmp_path / "data")
+    compact(store)
+    assert len(store.page(1, 0, store.seq(), 1 << 20).blocks) == 1
+    assert compact(store) == 1
+    store.close()
+
+
+def test_full_blocks_are_not_looked_at_again(store: SqliteStore) -> None:
+    """A sweep begins where the last left something to do, and looks at a part of what it did."""
+    stream, big = StoreStream(), wide_points(0, 200_000)
+    append(store, stream.next(*[big] * 40, declare=[loss()]))
+    compact(store)
+    append(store, stream.next(*map(points, range(FAN_OUT + 1))))
+    assert store._agenda
+    seen: list[int] = []
+    while store.compact():
+        if sweep := store._agenda.current:
+            seen.append(sweep.position)
+    assert all(position > 40 for position in seen)
+    assert len(store.page(1, 41, store.seq(), 1 << 30).blocks) == 2
+
+
+def test_a_damaged_block_is_left_alone(store: SqliteStore, caplog: pytest.LogCaptureFixture) -> None:
+    """It is named once with its topic and number; those around it are merged, and nothing is lost."""
+    stream = StoreStream()
+    topic = append(store, stream.next(*map(points, range(3 * FAN_OUT)), declare=[loss()])).topics[0].id
+    damaged = topic + 20
+    store._writer.execute("UPDATE block SET crc = crc + 1 WHERE seq = ?", (damaged,))
+    for _ in range(2):
+        compact(store)
+        append(store, stream.next(*map(points, range(3 * FAN_OUT))))
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1
+    assert f"block {damaged} of topic {topic} is damaged" in messages[0]
+    blocks = store.page(topic, 0, topic + 3 * FAN_OUT, 1 << 20).blocks
+    assert sum(block.n for block in blocks) == 3 * FAN_OUT
+    assert len(blocks) < 20
+    with pytest.raises(MalformedError, match="is damaged"):
+        read(store, topic)
+
+
+def test_a_full_disk_stops_compaction_and_loses_nothing(tmp_path: Path) -> None:
+    """The step is refused whole, and made when there is space again."""
+    store, stream = SqliteStore(tmp_path / "data"), StoreStream()
+    count = 2000
+    for start in range(0, 40 * count, count):
+        append(store, stream.next(wide_points(start, count), declare=[loss()]))
+    store.checkpoint()
+    with full_disk(10_000), pytest.raises(StoreFullError):
+        compact(store)
+    assert read(store, 1) == list(range(40 * count))
+    compact(store)
+    assert len(store.page(1, 0, store.seq(), 1 << 30).blocks) < 15
+    assert read(store, 1) == list(range(40 * count))
+    store.close()
 
 
 # ---- opening
@@ -375,6 +501,7 @@ for number in range(first, 1_000_000):
     (ack,), _ = store.append([stream.next(points(2 * number), points(2 * number + 1), declare=[loss()])])
     assert ack.stored
     print(number, flush=True)
+    store.compact()
     if number % 20 == 0:
         store.checkpoint()
 """

@@ -201,7 +201,7 @@ def _blocks(store: Store, topic: int, after: int, upto: int) -> Iterator[Encoded
     page = store.page(topic, after, upto, MESSAGE_BYTES)
     yield from page.blocks
     while not page.done:
-        page = store.page(topic, page.after, upto, MESSAGE_BYTES)
+        page = store.page(topic, after, upto, MESSAGE_BYTES, page)
         yield from page.blocks
 
 

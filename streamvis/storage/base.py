@@ -7,6 +7,7 @@
 * The trash. A deleted topic keeps its blocks until it is restored, under its old id, or purged. A purged one stays a
   tombstone, without columns, so that late readers still hear of the delete.
 * Durable when `append` returns, and all or nothing: a batch is stored whole, except for blocks of rejected topics.
+* Compaction changes how blocks are cut, never which points lie between two numbers, nor their order or dtype.
 * One thread at a time calls the methods that write. Those that read may be called from any thread, beside it, and never
   wait for it nor delay it.
 """
@@ -55,6 +56,8 @@ class Page:
     blocks: tuple[EncodedBlock, ...] = field(repr=False)
     after: int
     done: bool
+    seen: Mapping[tuple[int, int], int] = field(default_factory=dict, repr=False, compare=False)
+    """For each index and k, up to which number this page and those before it have the points."""
 
 
 PAGE_BYTES = 4096
@@ -116,6 +119,13 @@ class Store(ABC):
     def checkpoint(self) -> None:  # noqa: B027 - most engines have nothing to do
         """Housekeeping between commits; any thread may call it, often. Nothing by default."""
 
+    def compact(self) -> bool:
+        """One small step of merging stored blocks into larger ones; whether there is more to do. False by default.
+
+        Raises StoreFullError when the disk is full: then nothing has changed.
+        """
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Releases files and locks. A second call does nothing."""
@@ -131,8 +141,12 @@ class Store(ABC):
         """Topics and configs changed after that number; with `after=0` only live topics, oldest first."""
 
     @abstractmethod
-    def page(self, topic: int, after: int, upto: int, max_bytes: int) -> Page:
-        """Blocks of a topic with after < number <= upto, oldest first: as many as fit, at least one if there is one."""
+    def page(self, topic: int, after: int, upto: int, max_bytes: int, previous: Page | None = None) -> Page:
+        """Blocks of a topic with after < number <= upto, oldest first: as many as fit, at least one if there is one.
+
+        `previous` is the page before, asked for with the same numbers: the pages together have every point once,
+        though blocks may be compacted between them.
+        """
 
     @abstractmethod
     def lengths(self, topic: int) -> Mapping[int, int]:

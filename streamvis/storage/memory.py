@@ -222,8 +222,9 @@ class MemoryStore(Store):
             configs = tuple(c for number, c in self._configs.values() if number > after and (after or c.values))
             return Catalog(self._seq, topics, configs)
 
-    def page(self, topic: int, after: int, upto: int, max_bytes: int) -> Page:
+    def page(self, topic: int, after: int, upto: int, max_bytes: int, previous: Page | None = None) -> Page:
         """See Store."""
+        after = previous.after if previous else after
         with self._lock:
             stored = self._blocks.get(topic, [])
             first, stop = (bisect_right(stored, number, key=lambda entry: entry[0]) for number in (after, upto))

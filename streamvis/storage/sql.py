@@ -7,18 +7,33 @@ read under its lock when a transaction begins and written before it ends.
 from __future__ import annotations
 
 import json
+import logging
 from abc import abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, ClassVar, Protocol
 
 from streamvis.codec import EncodedBlock
-from streamvis.errors import NotFoundError
+from streamvis.errors import NotFoundError, StoreError
 from streamvis.records import Ack, Batch, Config, Declaration, Topic, pack_cursor
 from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Page, Store, Submission
+from streamvis.storage.compaction import (
+    HEADERS,
+    Agenda,
+    DamagedError,
+    Header,
+    Merge,
+    StaleError,
+    Stored,
+    Sweep,
+    clip,
+    parts_bound,
+)
+from streamvis.storage.compaction import merge as merge_blocks
 from streamvis.storage.rules import (
     GONE,
     REJECTED,
@@ -73,7 +88,16 @@ _PUT_BLOCK = (
     "INSERT INTO block (shard, seq, topic_id, idx, k, n, crc, columns, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _PAGE = (
-    "SELECT seq, idx, k, n, columns, payload, crc FROM block WHERE topic_id = ? AND seq > ? AND seq <= ? ORDER BY seq"
+    "SELECT seq, parts, idx, k, n, columns, payload, crc FROM block "
+    "WHERE topic_id = ? AND seq > ? AND (seq <= ? OR parts < ?) ORDER BY seq"
+)
+_COUNTS = "SELECT topic_id, count(*) FROM block GROUP BY topic_id"
+_HEADERS = "SELECT seq, idx, k, n, level, columns FROM block WHERE topic_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+_STORED = "SELECT seq, parts, topic_id, idx, k, n, columns, payload, crc FROM block WHERE seq IN ({keys})"
+_DELETE_BLOCK = "DELETE FROM block WHERE seq = ?"
+_PUT_MERGED = (
+    "INSERT INTO block (shard, seq, topic_id, idx, k, n, level, parts, crc, columns, payload) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _LENGTHS = "SELECT idx, k, sum(n) FROM block WHERE topic_id = ? GROUP BY idx, k"
 
@@ -88,6 +112,8 @@ _FREE_BLOCK = "DELETE FROM block WHERE seq = ?"
 
 _KEYS_PER_STATEMENT = 256
 _MAX_SEQ = 2**63 - 1
+
+_log = logging.getLogger(__name__)
 
 
 class Rows(Protocol):
@@ -240,6 +266,9 @@ class SqlStore(Store):
     lock_clock: ClassVar[str] = "SELECT seq FROM clock WHERE shard = ?"
     """Reads the clock so that no other transaction moves it before this one ends."""
 
+    def __init__(self) -> None:
+        self._agenda: Agenda | None = None
+
     @abstractmethod
     def _writing(self) -> AbstractContextManager[Session]:
         """One transaction: committed durably at the end, rolled back when an exception passes."""
@@ -256,6 +285,8 @@ class SqlStore(Store):
             acks = [plan.submit(submission) for submission in submissions]
             self._store(session, plan)
         plan.bind()
+        if self._agenda:
+            self._agenda.note(Counter(map(itemgetter(2), plan.rows)))
         cursor = pack_cursor({self.shard: plan.seq})
         return [replace(ack, cursor=cursor) if ack.stored else ack for ack in acks], plan.commit()
 
@@ -366,20 +397,72 @@ class SqlStore(Store):
         wholes = [Config(scope, load_config(text.encode())) for scope, text in configs]
         return Catalog(seq, tuple(map(_topic, topics)), tuple(whole for whole in wholes if after or whole.values))
 
-    def page(self, topic: int, after: int, upto: int, max_bytes: int) -> Page:
+    def page(self, topic: int, after: int, upto: int, max_bytes: int, previous: Page | None = None) -> Page:
         """See Store."""
+        after, upto = min(after, _MAX_SEQ), min(upto, _MAX_SEQ)
         blocks: list[EncodedBlock] = []
-        size, last = 0, after
-        bounds = topic, min(after, _MAX_SEQ), min(upto, _MAX_SEQ)
+        size, last = 0, previous.after if previous else after
+        seen = dict(previous.seen) if previous else {}
+        bounds = topic, last, upto, parts_bound(upto)
         with self._reading() as session, closing(session.execute(_PAGE, bounds)) as rows:
-            for seq, *fields in rows:
-                block = EncodedBlock(topic, *fields)
+            for seq, parts, *fields in rows:
+                whole = EncodedBlock(topic, *fields)
+                key = whole.index, whole.k
+                block = clip(Stored(seq, parts, whole), max(after, seen.get(key, 0)), upto) if parts else whole
+                if block is None:
+                    continue
                 size += block.size
                 if blocks and size > max_bytes:
-                    return Page(tuple(blocks), last, done=False)
+                    return Page(tuple(blocks), last, done=False, seen=seen)
                 blocks.append(block)
+                seen[key] = min(seq, upto)
                 last = seq
         return Page(tuple(blocks), last, done=True)
+
+    def compact(self) -> bool:
+        """See Store."""
+        if self._agenda is None:
+            self._agenda = Agenda()
+            with self._reading() as session:
+                self._agenda.note(dict(session.execute(_COUNTS)))
+        sweep = self._agenda.sweep()
+        if sweep is None:
+            return False
+        try:
+            self._sweep(sweep)
+        except StaleError:
+            self._agenda.abandon(sweep)
+        except DamagedError as error:
+            _log.error("block %d of topic %d is damaged and left as it is: %s", error.seq, sweep.topic, error)
+            self._agenda.abandon(sweep, error.seq)
+        except StoreError:
+            self._agenda.abandon(sweep)
+            raise
+        else:
+            if sweep.ended and not sweep.planner.merges:
+                self._agenda.finish(sweep)
+        return True
+
+    def _sweep(self, sweep: Sweep) -> None:
+        if not sweep.planner.merges:
+            with self._reading() as session:
+                rows = list(session.execute(_HEADERS, (sweep.topic, sweep.position, HEADERS)))
+            sweep.feed([Header(*row) for row in rows])
+        if merges := sweep.step():
+            with self._writing() as session:
+                for planned in merges:
+                    self._merge(session, planned)
+
+    def _merge(self, session: Session, planned: Merge) -> None:
+        keys = _singles(planned.seqs)
+        rows = sorted(_select(session, _STORED, keys))
+        if len(rows) != len(keys):
+            raise StaleError
+        merged = merge_blocks([Stored(seq, parts, EncodedBlock(*fields)) for seq, parts, *fields in rows])
+        new = merged.block
+        head = self.shard, merged.seq, new.topic, new.index, new.k, new.n, planned.level
+        session.executemany(_DELETE_BLOCK, keys)
+        session.execute(_PUT_MERGED, (*head, merged.parts, new.crc, new.columns, new.payload))
 
     def lengths(self, topic: int) -> Mapping[int, int]:
         """See Store."""

@@ -39,6 +39,7 @@ class SqliteStore(SqlStore):
     """The data of `<prefix>.sqlite`. Raises StoreLockedError, StoreFormatError or StoreError if it cannot be used."""
 
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
+        super().__init__()
         self.path = Path(f"{os.fspath(prefix)}.sqlite")
         self._wal = Path(f"{self.path}-wal")
         self._wal_full_at = WAL_LIMIT
