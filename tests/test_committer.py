@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from streamvis.columns import Block
 from streamvis.errors import NotFoundError, StoreFullError, UnavailableError
 from streamvis.records import Ack, Batch, Config, Declaration
 from streamvis.server.committer import MAX_BATCHES, Committer
-from streamvis.storage import Commit, MemoryStore, Submission
+from streamvis.storage import Commit, MemoryStore, SqliteStore, Submission
+from streamvis.testing import StoreStream, loss, points, read
 
 WAIT = 10.0
 
@@ -187,3 +189,67 @@ def test_checkpoints_run_beside_commits() -> None:
         assert called.acquire(timeout=WAIT)
     committer.close()
     assert threads == {"streamvis-checkpoint"}
+
+
+class CompactedStore(MemoryStore):
+    """A store that never has enough of compaction, and counts."""
+
+    def __init__(self, fail: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.steps = 0
+        self.threads: set[str] = set()
+        self.fail = fail
+
+    def compact(self) -> bool:
+        self.steps += 1
+        self.threads.add(threading.current_thread().name)
+        self.fail()
+        return True
+
+
+def test_an_idle_committer_compacts(wait_until: Callable[..., None]) -> None:
+    """Step after step while nothing is submitted, by the thread that commits; what is submitted goes between two."""
+    store = CompactedStore()
+    committer = Committer(store, lambda _: None)
+    for number in range(1, 20):
+        assert committer.append(submission(number)).result(WAIT).stored
+    before = store.steps
+    wait_until(lambda: store.steps > before + 10)
+    committer.close()
+    assert store.threads == {"streamvis-committer"}
+
+
+def test_compaction_ends_when_there_is_nothing_left(tmp_path: Path, wait_until: Callable[..., None]) -> None:
+    """Small blocks of an idle server become one; then the committer waits for the next batch."""
+    store, stream = SqliteStore(tmp_path / "data"), StoreStream()
+    committer = Committer(store, lambda _: None)
+    committer.append(stream.next(*map(points, range(64)), declare=[loss()])).result(WAIT)
+    wait_until(lambda: len(store.page(1, 0, store.seq(), 1 << 20).blocks) == 4)
+    committer.append(stream.next(points(64))).result(WAIT)
+    assert read(store, 1) == list(range(65))
+    wait_until(lambda: not committer._compacting)
+    committer.close()
+    store.close()
+
+
+def test_compaction_that_fails_stops_no_commits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wait_until: Callable[..., None]
+) -> None:
+    """It is said once, and tried again later, after a commit."""
+
+    def full() -> None:
+        raise StoreFullError("no space left")
+
+    store = CompactedStore(full)
+    committer = Committer(store, lambda _: None)
+    wait_until(lambda: store.steps == 1)
+    for number in range(1, 4):
+        assert committer.append(submission(number)).result(WAIT).stored
+    assert [record.getMessage() for record in caplog.records] == [
+        "compaction failed and will be tried again in 10 s: no space left"
+    ]
+    store.fail = lambda: None
+    monkeypatch.setattr(committer, "_rest_until", 0.0)
+    committer.append(submission(4)).result(WAIT)
+    wait_until(lambda: store.steps > 1)
+    committer.close()

@@ -1,9 +1,13 @@
-"""One thread that commits: whatever arrived while the last transaction ran goes into the next one."""
+"""One thread that commits: whatever arrived while the last transaction ran goes into the next one.
+
+When nothing arrives it compacts the store, a small step at a time; beside writers that leave it no pause, rarely.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,6 +21,13 @@ from streamvis.storage.base import Commit, Store, Submission
 MAX_BATCHES = 256
 MAX_BYTES = 16 << 20
 CHECKPOINT_SECONDS = 0.2
+
+PAUSE_SECONDS = 0.005
+"""When nothing was submitted for so long, compaction goes on."""
+PATIENCE_SECONDS = 0.1
+"""When its last step was so long ago, an instant without a submission is enough."""
+RETRY_SECONDS = 10.0
+"""How long it rests after a step that failed: the disk may be full."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +60,9 @@ class Committer:
         self._on_commit = on_commit
         self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._held: list[_Item] = []  # the item, if any, that did not fit the last group
+        self._compacting = True  # whether there may be something to compact
+        self._compacted = time.monotonic()
+        self._rest_until = 0.0
         self._door = threading.Lock()  # nothing enters the queue behind its end
         self._closed = threading.Event()
         self._threads = [
@@ -123,8 +137,28 @@ class Committer:
 
     def _groups(self) -> Iterator[list[_Append] | _Call]:
         """Single calls, and runs of batches that fit one transaction."""
-        while (item := self._held.pop() if self._held else self._queue.get()) is not None:
+        while (item := self._held.pop() if self._held else self._next()) is not None:
             yield item if isinstance(item, _Call) else self._collect(item)
+
+    def _next(self) -> _Item:
+        """The next item; until it arrives the store is compacted."""
+        pause = PAUSE_SECONDS if time.monotonic() - self._compacted < PATIENCE_SECONDS else 0.0
+        while self._compacting:
+            try:
+                return self._queue.get(timeout=pause)
+            except Empty:
+                self._compact()
+                pause = 0.0
+        return self._queue.get()
+
+    def _compact(self) -> None:
+        try:
+            self._compacting = self._store.compact()
+        except Exception as error:  # noqa: BLE001 - this thread must not die; what is stored stays as it was
+            _log.warning("compaction failed and will be tried again in %.0f s: %s", RETRY_SECONDS, error)
+            self._compacting = False
+            self._rest_until = time.monotonic() + RETRY_SECONDS
+        self._compacted = time.monotonic()
 
     def _collect(self, first: _Append) -> list[_Append]:
         group, size = [first], first.size
@@ -150,6 +184,7 @@ class Committer:
         else:
             for item, ack in zip(group, acks, strict=True):
                 item.future.set_result(ack)
+            self._compacting = time.monotonic() >= self._rest_until
 
     def _commit_call(self, item: _Call) -> None:
         try:
