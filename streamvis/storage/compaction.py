@@ -11,7 +11,7 @@ import struct
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,9 +51,14 @@ class Header:
         return self.k * self.n * point_size(self.columns)
 
     @property
+    def full_size(self) -> int:
+        """The size from which a block of such columns does not grow any more."""
+        return FULL_COLUMN * min(column_count(self.columns), FULL_COLUMNS)
+
+    @property
     def full(self) -> bool:
         """Whether it is not to grow any more."""
-        return self.size >= FULL_COLUMN * min(column_count(self.columns), FULL_COLUMNS)
+        return self.size >= self.full_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,32 +117,32 @@ class Planner:
     def _raise(self, run: list[Header]) -> None:
         while run:
             level, start, size = run[-1].level, len(run), 0
-            while start and run[start - 1].level <= level and size < _full_size(run[-1]):
+            while start and run[start - 1].level <= level and size < run[-1].full_size:
                 start -= 1
                 size += run[start].size
-            if len(run) - start < (2 if size >= _full_size(run[-1]) else FAN_OUT):
+            if len(run) - start < (2 if size >= run[-1].full_size else FAN_OUT):
                 return
-            self._merge(run, start, level + 1)
-
-    def _merge(self, run: list[Header], start: int, level: int) -> None:
-        parts = run[start:]
-        last, points = parts[-1], sum(part.n for part in parts)
-        merged = Header(last.seq, last.index, last.k, points, level, last.columns)
-        self.merges.append(Merge(tuple(part.seq for part in parts), level, merged.size))
-        run[start:] = [merged]
-        if merged.full:
-            run.pop()
-            self._close(run)
+            run[start:] = [self._merge(run[start:], level + 1)]
+            if run[-1].full:
+                run.pop()
+                self._close(run)
 
     def _close(self, run: list[Header]) -> None:
-        """Ends a run that cannot grow any more: what is left of it becomes one block."""
-        if len(run) > 1:
-            self._merge(run, 0, max(header.level for header in run))
-        run.clear()
+        """Ends a run that cannot grow any more: what is left of it becomes as few blocks as can be."""
+        while run:
+            stop = size = 0
+            while stop < len(run) and size < run[0].full_size:
+                size += run[stop].size
+                stop += 1
+            if stop > 1:
+                self._merge(run[:stop], max(header.level for header in run[:stop]))
+            del run[:stop]
 
-
-def _full_size(header: Header) -> int:
-    return FULL_COLUMN * min(column_count(header.columns), FULL_COLUMNS)
+    def _merge(self, parts: Sequence[Header], level: int) -> Header:
+        last = parts[-1]
+        merged = replace(last, n=sum(part.n for part in parts), level=level)
+        self.merges.append(Merge(tuple(part.seq for part in parts), level, merged.size))
+        return merged
 
 
 class Sweep:

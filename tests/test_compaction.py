@@ -1,0 +1,119 @@
+"""Planning and merging: which blocks become one, how often a point is written again, what a cut gives back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamvis.codec import encode
+from streamvis.columns import Block
+from streamvis.errors import MalformedError
+from streamvis.storage.compaction import (
+    FAN_OUT,
+    FULL_COLUMN,
+    DamagedError,
+    Header,
+    Planner,
+    Stored,
+    clip,
+    merge,
+    pack_parts,
+    parts_bound,
+    unpack_parts,
+)
+from streamvis.testing import points, series
+
+FLOATS = encode(Block(1, 0, {"x": np.random.default_rng(0).random((1, 3))})).columns
+DOUBLES = encode(Block(1, 0, {name: np.random.default_rng(0).random((1, 3)) for name in "xyz"})).columns
+
+
+def header(seq: int, index: int = 0, k: int = 1, n: int = 50, columns: bytes = FLOATS) -> Header:
+    return Header(seq, index, k, n, 0, columns)
+
+
+def test_each_point_is_merged_a_few_times() -> None:
+    """The merges of a long series touch every block once per level, and all but the newest are full in the end."""
+    planner, count = Planner(), 100_000
+    for seq in range(1, count + 1):
+        planner.add(header(seq))
+    levels = math.ceil(math.log(FULL_COLUMN / 8 / 50, FAN_OUT))
+    assert sum(merge.size for merge in planner.merges) <= levels * count * 50 * 8
+    assert all(merge.size < 2 * FULL_COLUMN for merge in planner.merges)
+    assert len(planner.waiting) <= levels * FAN_OUT
+
+
+def test_wide_blocks_stay_small_enough_for_one_message() -> None:
+    """However many columns or indexes, and however a run ends, no merge makes more than eight megabytes."""
+    planner = Planner()
+    for seq in range(1, 5000):
+        planner.add(header(seq, k=100, n=seq % 7, columns=DOUBLES * 20))
+        if seq % 1000 == 0:
+            planner.add(header(seq, k=101))
+    assert max(merge.size for merge in planner.merges) < 8 << 20
+
+
+@pytest.mark.parametrize(
+    "between",
+    [header(9, k=3), header(9, columns=DOUBLES), header(9, n=FULL_COLUMN)],
+    ids=["another shape", "other dtypes", "a full block"],
+)
+def test_a_run_ends_where_order_would_be_lost(between: Header) -> None:
+    """Blocks before and after one that cannot join them are merged apart."""
+    planner = Planner()
+    for header_ in [*map(header, range(1, 9)), between, *map(header, range(10, 18)), replace(between, seq=18)]:
+        planner.add(header_)
+    assert [merge.seqs for merge in planner.merges] == [tuple(range(1, 9)), tuple(range(10, 18))]
+
+
+def test_other_indexes_do_not_end_a_run() -> None:
+    """Indexes that take turns are merged each on its own."""
+    planner = Planner()
+    for seq in range(3 * FAN_OUT):
+        planner.add(header(seq, index=seq % 3))
+    assert [merge.seqs for merge in planner.merges] == [tuple(range(i, 3 * FAN_OUT, 3)) for i in range(3)]
+
+
+@given(st.lists(st.tuples(st.integers(1, 2**40), st.integers(0, 2**31)), min_size=1))
+def test_parts_come_back(parts: list[tuple[int, int]]) -> None:
+    """Numbers and points of any parts; bytes compare with a bound as the first numbers do."""
+    gaps, counts = zip(*parts, strict=True)
+    numbers = np.cumsum(gaps)
+    packed = pack_parts(numbers, np.array(counts))
+    back_numbers, back_points = unpack_parts(packed)
+    assert (back_numbers.tolist(), back_points.tolist()) == (numbers.tolist(), list(counts))
+    assert packed < parts_bound(gaps[0])
+    assert not packed < parts_bound(gaps[0] - 1)
+    with pytest.raises(MalformedError):
+        unpack_parts(packed[:-1])
+
+
+def test_a_million_regular_parts_take_no_room() -> None:
+    """Parts at regular distances, one point each, cost nothing per point."""
+    assert len(pack_parts(np.arange(10**6) * 50 + 7, np.ones(10**6, "<i8"))) < 1000
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_a_cut_has_what_lies_between(after: int, upto: int) -> None:
+    """A merged block gives the points of the parts after one number, up to another, and nothing else."""
+    parts = [Stored(10 * (n + 1), None, points(*range(n), index=4)) for n in range(8)]
+    whole = merge([merge(parts[:3]), *parts[3:]])
+    wanted = [part.block for part in parts if after < part.seq <= upto]
+    found = clip(whole, after, upto)
+    assert series([found] if found else []) == series(wanted)
+
+
+def test_a_damaged_part_is_named() -> None:
+    """Merging checks every CRC, and those of parts that were merged before."""
+    good = [Stored(n, None, points(n)) for n in range(1, 4)]
+    bad = replace(good[1], block=replace(good[1].block, crc=0))
+    merged = merge(good[:2])
+    assert merged.parts
+    for damaged in (bad, replace(merged, parts=merged.parts[:-1] + b"!"), replace(merged, parts=b"")):
+        with pytest.raises(DamagedError) as caught:
+            merge([good[0], damaged, good[2]])
+        assert caught.value.seq == 2
