@@ -187,6 +187,7 @@ def dtypes(header: bytes) -> bytes:
     return header[:: _HEADER.size]
 
 
+@lru_cache(maxsize=1024)
 def point_size(header: bytes) -> int:
     """Bytes of one point, uncompressed."""
     return sum(DTYPES[dtype].itemsize for dtype in dtypes(header))

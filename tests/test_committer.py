@@ -224,7 +224,7 @@ def test_compaction_ends_when_there_is_nothing_left(tmp_path: Path, wait_until: 
     store, stream = SqliteStore(tmp_path / "data"), StoreStream()
     committer = Committer(store, lambda _: None)
     committer.append(stream.next(*map(points, range(64)), declare=[loss()])).result(WAIT)
-    wait_until(lambda: len(store.page(1, 0, store.seq(), 1 << 20).blocks) == 4)
+    wait_until(lambda: len(store.page(1, 0, store.seq(), 1 << 20).blocks) == 1)
     committer.append(stream.next(points(64))).result(WAIT)
     assert read(store, 1) == list(range(65))
     wait_until(lambda: not committer._compacting)

@@ -19,14 +19,14 @@ from streamvis.codec import EncodedBlock, column_count, decode, dtypes, encode, 
 from streamvis.columns import Array, Block, join
 from streamvis.errors import MalformedError
 
-FAN_OUT = 16
+FAN_OUT = 8
 FULL_COLUMN = 1 << 20
 """Bytes of a column, before compression, from which a block is left as it is."""
 FULL_COLUMNS = 4
 """Columns that count for that: a block with many is full earlier, so that no step takes long."""
 
-STEP_BLOCKS = 512
-STEP_BYTES = 4 << 20
+STEP_BLOCKS = 256
+STEP_BYTES = 2 << 20
 """About what is merged in one transaction."""
 HEADERS = 1024
 
