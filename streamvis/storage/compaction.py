@@ -25,8 +25,8 @@ FULL_COLUMN = 1 << 20
 FULL_COLUMNS = 4
 """Columns that count for that: a block with many is full earlier, so that no step takes long."""
 
-STEP_BLOCKS = 256
-STEP_BYTES = 2 << 20
+STEP_BLOCKS = 128
+STEP_BYTES = 1 << 20
 """About what is merged in one transaction."""
 HEADERS = 1024
 
