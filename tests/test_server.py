@@ -350,7 +350,7 @@ def test_large_data_travels_in_messages_of_about_one_mebibyte(stream: Stream, cl
     with transport.open_channel(client.uri) as channel:
         changes = list(transport.open_stub(channel).Fetch(pb.Query()))
     assert max(change.ByteSize() for change in changes) < 2 << 20
-    assert sum(len(change.blocks) for change in changes) == 8 + 8 * 200
+    assert sum(block.k * block.n for change in changes for block in change.blocks) == 8 * 50_000 + 8 * 200 * 50
     assert len(changes) < 16
     assert stored(client) == [
         value for number in range(1, 9) for value in range(number * 100_000, number * 100_000 + 50_000)
