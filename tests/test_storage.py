@@ -86,7 +86,7 @@ CONFIGS = st.builds(
 BATCHES = st.tuples(
     st.integers(0, 2),  # the stream
     st.sampled_from([1, 1, 1, 1, 0, -1, 2, 3]),  # its number, from the last stored
-    st.lists(DECLARATIONS, max_size=2),
+    st.lists(DECLARATIONS, max_size=2, unique_by=(lambda one: one.handle, lambda one: (one.scope, one.name))),
     st.lists(CONFIGS, max_size=1),
     st.lists(st.tuples(HANDLES, st.integers(0, 2), st.integers(0, 3)), max_size=4),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamvis.codec import EncodedBlock, checksum, column_count, validate
@@ -29,6 +29,8 @@ class BatchChecker:
             for config in batch.configs:
                 check_config(config)
             declared = {**self._columns, **{d.handle: _check_declaration(d) for d in batch.declarations}}
+            _check_unique("handle", [declaration.handle for declaration in batch.declarations])
+            _check_unique("topic", [(declaration.scope, declaration.name) for declaration in batch.declarations])
             for block in batch.blocks:
                 _check_block(block, declared)
         except MalformedError as error:
@@ -48,6 +50,11 @@ def check_text(what: str, text: str) -> None:
 def _check_number(number: int) -> None:
     if not 0 < number < 1 << 63:
         raise MalformedError(f"its number is {number}; expected 1, 2, 3, …")
+
+
+def _check_unique(what: str, declared: Sequence[object]) -> None:
+    if len(set(declared)) < len(declared):
+        raise MalformedError(f"it declares a {what} twice; expected each once per batch")
 
 
 def check_config(config: Config) -> None:

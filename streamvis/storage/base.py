@@ -79,10 +79,10 @@ class Store(ABC):
         """Stores batches in one transaction; one ack each, in order.
 
         Per batch: a number seen before is acknowledged again; a gap is answered with `expected`; handles bound to a
-        deleted topic with `gone` (the caller has checked that each handle was declared on its stream). A
-        declaration whose columns differ from the live topic's is `rejected` with a reason naming both sets, and the
-        batch's blocks of that handle are left out. Declarations of a repeated batch bind but never replace. Raises
-        StoreFullError when the disk is full: then nothing is stored.
+        deleted topic with `gone`. A declaration whose columns differ from the live topic's is `rejected` with a reason
+        naming both sets, and the batch's blocks of that handle are left out. Declarations of a repeated batch bind but
+        never replace. The caller has checked that each handle was declared on its stream, and that no batch declares a
+        handle or a topic twice. Raises StoreFullError when the disk is full: then nothing is stored.
         """
 
     @abstractmethod
