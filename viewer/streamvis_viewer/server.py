@@ -39,6 +39,7 @@ _WEB_URI = re.compile(r"(?:http://)?(\[[0-9a-fA-F:]+\]|[^:/\[\]\s]+):(\d{1,5})/?
 _PING_SECONDS = 30
 _BACKLOG = 128
 _GOING_AWAY = 1001
+_SETTLE_SECONDS = 2.0
 _CLOSE_SECONDS = 1.0
 _SESSION_MILLISECONDS = 60_000
 """How long a page may take to load on a slow machine."""
@@ -57,6 +58,7 @@ class Viewer:
         self._store = SeriesStore()
         self._feed = Feed(lambda: _subscription(grpc_uri), self)
         self._views = Views(self._store, self._feed)
+        self._heard = asyncio.Event()
         self._open_sockets: set[WebSocketHandler] = set()
         self._sockets = _bind(host, port)
         self.port: int = self._sockets[0].getsockname()[1]
@@ -67,6 +69,11 @@ class Viewer:
         self._http.add_sockets(self._sockets)
         self._server.start()
         self._feed.start()
+
+    async def settle(self) -> None:
+        """Returns when it is known what the data server holds, or that it is away, or after a while."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._heard.wait(), _SETTLE_SECONDS)
 
     async def close(self) -> None:
         """Ends the feed, and closes all pages."""
@@ -100,11 +107,15 @@ class Viewer:
 
     def connected(self) -> None:
         """Pages show that points are live."""
-        self._on_loop(lambda: self._views.note_server("live"))
+        self._on_loop(lambda: self._note_server("live"))
 
     def away(self, reason: str) -> None:
         """Pages show that the server is away."""
-        self._on_loop(lambda: self._views.note_server("away", reason))
+        self._on_loop(lambda: self._note_server("away", reason))
+
+    def _note_server(self, state: str, reason: str = "") -> None:
+        self._views.note_server(state, reason)
+        self._heard.set()
 
     # ---- pages
 
@@ -233,6 +244,7 @@ async def _run(
 ) -> None:
     viewer = Viewer(web_uri, grpc_uri, schema)
     try:
+        await viewer.settle()  # so that the first page, opened at once, is not empty
         ready(viewer.url)
         await stop.wait()
     finally:
