@@ -240,7 +240,9 @@ class Sender:
             self._next_flush = time.monotonic() + FIRST_WRITE_DELAY
 
     def _feed_sinks(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]]) -> None:
-        names = {handle: name for name, (handle, _) in list(self._buffer.topics.items())}
+        if not self._sinks:
+            return
+        names = self._names()
         named = [(names[block.topic], block) for block in blocks]
         for sink in self._sinks:
             try:
@@ -283,8 +285,12 @@ class Sender:
             self._said.add("dropped")
             _log.error("points of %r are lost (%s): %s", self._scope, ", ".join(sorted(names)), error)
 
+    def _names(self) -> dict[int, str]:
+        """The name behind each handle."""
+        return {handle: name for name, (handle, _) in list(self._buffer.topics.items())}
+
     def _count_dropped(self, points: Iterable[tuple[int, int]]) -> None:
-        names = {handle: name for name, (handle, _) in list(self._buffer.topics.items())}
+        names = self._names()
         for handle, count in points:
             self._dropped[names[handle]] += count
         self._unreported = True
