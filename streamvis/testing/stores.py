@@ -1,7 +1,4 @@
-"""Contract suites for plugin authors: subclass one, say how to make the thing, and pytest runs every promise.
-
-Needs pytest. The suites of this package's own engines are these same classes.
-"""
+"""What every engine of `streamvis.storage` promises."""
 # ruff: noqa: S101 - a contract suite is made of asserts
 
 from __future__ import annotations

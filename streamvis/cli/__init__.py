@@ -1,0 +1,8 @@
+"""The `streamvis` program. Bodies of commands import what they need, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from streamvis.cli import changing, demos, extensions, reading, servers
+from streamvis.cli.program import main, program
+
+__all__ = ["changing", "demos", "extensions", "main", "program", "reading", "servers"]
