@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamvis_viewer.glyphs import Glyph
-    from streamvis_viewer.layout import UrlError
+    from streamvis_viewer.query import UrlError
     from streamvis_viewer.schema import Schema, SchemaError, load
     from streamvis_viewer.server import serve, serving
 
@@ -17,7 +17,7 @@ _HOMES = {
     "Glyph": "glyphs",
     "Schema": "schema",
     "SchemaError": "schema",
-    "UrlError": "layout",
+    "UrlError": "query",
     "load": "schema",
     "serve": "server",
     "serving": "server",

@@ -1,45 +1,29 @@
-"""The page's URL: which plots stand where, and what they show. Pure."""
+"""The page's URL: which plots stand where, what they show, and how the page's controls stand. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
 
-from streamvis.errors import PatternError, UsageError
-from streamvis_viewer import patterns
+from streamvis_viewer.query import Query, UrlError, one_of
 from streamvis_viewer.schema import KeyPart, Plot, Schema, key_parts
 
 AXES = ("lin", "xlog", "ylog", "xylog")
-KEYS = ("rows", "cols", "width", "height", "scopes", "names", "axes", "color", "ignore", "gl")
-LATER = ("window", "stride", "filter", "smooth")
-GL = ("force", "off")
+SHOWN = ("rows", "cols", "width", "height", "scopes", "names", "axes", "window", "stride", "filter", "ignore", "color")
+"""Keys that say what the plots show; `smooth` is one too."""
+LOOK = ("smooth", "xrange", "yrange", "fit", "at", "speed", "runs", "hide", "only", "group", "link", "cross")
+"""Keys that mirror the controls that a person has moved; the page's script reads them."""
+PAGE = ("theme", "panel", "gl")
+KEYS = (*SHOWN, *LOOK, *PAGE)
+
+GROUPS = ("none", "scope", "name", "index")
+THEMES = ("auto", "light", "dark")
+GL = ("auto", "force", "off")
+PANEL_PIXELS = (160, 800)
 MAX_PLOTS = 64
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A key of the URL that cannot be used."""
-
-    key: str
-    found: str
-    expected: str
-
-    def __str__(self) -> str:
-        return f"{self.key}: found {self.found}; expected {self.expected}"
-
-
-class UrlError(UsageError):
-    """A URL that describes no page; `offers` are the schema's plots."""
-
-    def __init__(self, problems: Sequence[Problem], offers: Sequence[str]) -> None:
-        super().__init__("; ".join(map(str, problems)))
-        self.problems = tuple(problems)
-        self.offers = tuple(offers)
+MAX_SPEED = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +59,17 @@ class Page:
     tracks: tuple[Track, ...]
     scopes: str = ".*"
     ignore: tuple[str, ...] = ()
+    filter: tuple[str, ...] = ()
+    """Columns that become sliders, in plots whose topics have them."""
+    window: int = 0
+    """Points that become one, their mean; 0: every point."""
+    stride: int = 0
+    """Points from one window to the next; 0: as many as the window has."""
+    smooth: float = 0.0
+    """The weight of what came before in an exponential moving average, from 0 to below 1."""
+    theme: str = "auto"
+    panel: int | None = None
+    """The width of the list of runs in CSS pixels, 0 when it is closed, None for the default."""
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -93,112 +88,105 @@ def _template(weights: Iterator[float]) -> str:
 
 def parse(query: Mapping[str, Sequence[str]], schema: Schema) -> Page:
     """The page that a URL's query describes. Raises UrlError, which lists all problems."""
-    return _Reader({key: list(values) for key, values in query.items()}, schema).page()
+    reader = _Reader(Query(query), schema)
+    page = reader.page()
+    if reader.query.problems:
+        raise UrlError(reader.query.problems, list(schema.plots))
+    return page
 
 
 class _Reader:
-    def __init__(self, query: Mapping[str, list[str]], schema: Schema) -> None:
-        self._query = query
+    def __init__(self, query: Query, schema: Schema) -> None:
+        self.query = query
         self._schema = schema
-        self._problems: list[Problem] = []
 
     def page(self) -> Page:
-        self._check_keys()
+        query = self.query
+        query.check_keys(KEYS)
         direction = self._direction()
         grid = self._grid(direction) if direction else []
         count = sum(map(len, grid))
-        rows = direction == "rows"
-        cell_key, track_key = ("width", "height") if rows else ("height", "width")
-        weights = self._numbers(cell_key, count, "one per plot")
-        outer = self._numbers(track_key, len(grid), f"one per {'row' if rows else 'column'}")
-        names = self._names([plot for track in grid for plot in track])
-        axes = self._list("axes", count, _axis, "lin", f"one of {', '.join(AXES)} per plot")
-        colors = self._list("color", count, key_parts, None, "letters of s, n, i per plot, such as s or sn")
-        scopes = self._pattern("scopes", self._one("scopes") or ".*")
-        ignore = tuple(filter(None, (part.strip() for part in (self._one("ignore") or "").split(","))))
-        self._list("gl", 1, _gl, None, " or ".join(GL))
-        if self._problems:
-            raise UrlError(self._problems, list(self._schema.plots))
-        numbered = enumerate(plot for track in grid for plot in track)
-        cells = (Cell(f"p{n}", plot, weights[n], names[n], axes[n], colors[n]) for n, plot in numbered)
-        tracks = tuple(Track(weight, tuple(islice(cells, len(t)))) for weight, t in zip(outer, grid, strict=True))
-        return Page(direction, tracks, scopes, ignore)
-
-    def _fault(self, key: str, found: str, expected: str) -> None:
-        self._problems.append(Problem(key, found, expected))
-
-    def _one(self, key: str) -> str:
-        values = self._query.get(key, [])
-        if len(values) > 1:
-            self._fault(key, f"it {len(values)} times", "it once")
-        return values[0] if values else ""
-
-    def _check_keys(self) -> None:
-        for key in self._query:
-            if key in LATER:
-                self._fault(key, f"{self._query[key][0]!r}", "no such key: this version of the viewer cannot do it yet")
-            elif key not in KEYS and not key.startswith("bokeh-"):
-                self._fault(key, "an unknown key", f"keys among {', '.join(KEYS)}")
+        self._check_look(count)
+        return Page(
+            direction,
+            tuple(self._tracks(direction == "rows", grid, count)),
+            query.pattern("scopes", query.one("scopes") or ".*"),
+            ignore=query.names("ignore"),
+            filter=query.names("filter"),
+            window=query.read("window", _count, 0, "a number of points, at least 1"),
+            stride=self._stride(),
+            smooth=query.read("smooth", _fraction, 0.0, "a number from 0 to below 1"),
+            theme=query.choice("theme", THEMES, "auto"),
+            panel=query.read(
+                "panel", _panel, None, f"off, or a width from {PANEL_PIXELS[0]} to {PANEL_PIXELS[1]} pixels"
+            ),
+        )
 
     def _direction(self) -> str:
-        given = [key for key in ("rows", "cols") if key in self._query]
+        given = [key for key in ("rows", "cols") if key in self.query]
         if len(given) != 1:
             found = "neither" if not given else "both"
-            self._fault("rows, cols", found, "exactly one of them, such as rows=A,B;C")
+            self.query.fault("rows, cols", found, "exactly one of them, such as rows=A,B;C")
             return ""
         return given[0]
 
     def _grid(self, direction: str) -> list[list[str]]:
-        grid = [[name.strip() for name in track.split(",")] for track in self._one(direction).split(";")]
+        grid = [[name.strip() for name in track.split(",")] for track in self.query.one(direction).split(";")]
         flat = [name for track in grid for name in track]
         for name in dict.fromkeys(flat):
             if not name:
-                self._fault(direction, "an empty plot name", "names between commas and semicolons, such as A,B;C")
+                self.query.fault(direction, "an empty plot name", "names between commas and semicolons, such as A,B;C")
             elif name not in self._schema.plots:
-                self._fault(direction, f"the plot {name!r}", f"plots among {_names_of(self._schema.plots)}")
+                self.query.fault(direction, f"the plot {name!r}", f"plots among {_names_of(self._schema.plots)}")
         if len(flat) > MAX_PLOTS:
-            self._fault(direction, f"{len(flat)} plots", f"at most {MAX_PLOTS}")
+            self.query.fault(direction, f"{len(flat)} plots", f"at most {MAX_PLOTS}")
         return grid
 
-    def _numbers(self, key: str, count: int, each: str) -> list[float]:
-        return self._list(key, count, _weight, 1.0, f"positive numbers, {each}")
-
-    def _list(self, key: str, count: int, read: Callable[[str], T], default: T, expected: str) -> list[T]:
-        text = self._one(key)
-        if not text or not count:
-            if key in self._query and count and not text:
-                self._fault(key, "nothing", f"{expected}, separated by commas")
-            return [default] * count
-        parts = [part.strip() for part in text.split(",")]
-        if len(parts) != count:
-            self._fault(key, f"{len(parts)} in {text!r}", f"{expected}: {count}")
-            return [default] * count
-        values = []
-        for part in parts:
-            try:
-                values.append(read(part))
-            except ValueError:
-                self._fault(key, repr(part), expected)
-                return [default] * count
-        return values
+    def _tracks(self, rows: bool, grid: Sequence[Sequence[str]], count: int) -> Iterator[Track]:
+        cell_key, track_key = ("width", "height") if rows else ("height", "width")
+        weights = self.query.list(cell_key, count, _weight, 1.0, "positive numbers, one per plot")
+        outer = self.query.list(
+            track_key, len(grid), _weight, 1.0, f"positive numbers, one per {'row' if rows else 'column'}"
+        )
+        plots = [plot for track in grid for plot in track]
+        names = self._names(plots)
+        axes = self.query.list("axes", count, one_of(AXES), "lin", f"one of {', '.join(AXES)} per plot")
+        colors = self.query.list(
+            "color", count, _color, None, "letters of s, n, i and (HYPERPARAMETER) per plot, such as s or s(lr)"
+        )
+        cells = (Cell(f"p{n}", plot, weights[n], names[n], axes[n], colors[n]) for n, plot in enumerate(plots))
+        return (Track(weight, tuple(islice(cells, len(track)))) for weight, track in zip(outer, grid, strict=True))
 
     def _names(self, plots: Sequence[str]) -> list[str]:
-        given = [self._pattern("names", value) for value in self._query.get("names", [])]
+        given = [self.query.pattern("names", value) for value in self.query.all("names")]
         if len(given) not in {0, 1, len(plots)} and plots:
-            self._fault(
-                "names", f"it {len(given)} times", f"it once for all plots, or once for each of the {len(plots)}"
-            )
+            expected = f"it once for all plots, or once for each of the {len(plots)}"
+            self.query.fault("names", f"it {len(given)} times", expected)
             return [".*"] * len(plots)
         if given:
             return given if len(given) == len(plots) else given * len(plots)
         return [self._schema.plots.get(plot, _NO_PLOT).names or ".*" for plot in plots]
 
-    def _pattern(self, key: str, value: str) -> str:
-        try:
-            patterns.matcher(value)
-        except PatternError as error:
-            self._fault(key, str(error).removeprefix("found "), "an RE2 pattern, found anywhere; a leading ! negates")
-        return value
+    def _stride(self) -> int:
+        stride = self.query.read("stride", _count, 0, "a number of points, at least 1")
+        if "stride" in self.query and "window" not in self.query:
+            self.query.fault("stride", "it without window", "both, or window alone")
+        return stride
+
+    def _check_look(self, count: int) -> None:
+        query = self.query
+        for key in ("xrange", "yrange"):
+            query.list(key, count, _range, None, "LOW:HIGH, or nothing, per plot")
+        query.choice("fit", ("all", "robust"), "all")
+        query.read("at", _values, None, "COLUMN:VALUE, separated by commas")
+        query.read("speed", _speed, None, f"steps per second, above 0 and at most {MAX_SPEED:g}")
+        query.pattern("runs", query.one("runs"))
+        if "hide" in query and "only" in query:
+            query.fault("hide, only", "both", "labels of runs to hide, or of the only ones to show")
+        query.choice("group", GROUPS, "none")
+        query.choice("link", ("none", "x"), "none")
+        query.choice("cross", ("on", "off"), "on")
+        query.choice("gl", GL, "auto")
 
 
 _NO_PLOT = Plot(columns=["x", "y"])
@@ -208,20 +196,65 @@ def _names_of(plots: Mapping[str, Plot]) -> str:
     return ", ".join(plots) if plots else "those that appear once something is logged"
 
 
-def _weight(text: str) -> float:
+def _color(text: str) -> tuple[KeyPart, ...] | None:
+    return key_parts(text)
+
+
+def _finite(text: str) -> float:
     value = float(text)
-    if not (math.isfinite(value) and value > 0):
+    if not math.isfinite(value):
         raise ValueError(text)
     return value
 
 
-def _axis(text: str) -> str:
-    if text not in AXES:
+def _weight(text: str) -> float:
+    value = _finite(text)
+    if value <= 0:
         raise ValueError(text)
-    return text
+    return value
 
 
-def _gl(text: str) -> str | None:
-    if text not in GL:
+def _count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value < 1 << 31:
         raise ValueError(text)
-    return text
+    return value
+
+
+def _fraction(text: str) -> float:
+    value = _finite(text)
+    if not 0 <= value < 1:
+        raise ValueError(text)
+    return value
+
+
+def _speed(text: str) -> float | None:
+    value = _weight(text)
+    if value > MAX_SPEED:
+        raise ValueError(text)
+    return value
+
+
+def _panel(text: str) -> int | None:
+    if text == "off":
+        return 0
+    value = int(text)
+    if not PANEL_PIXELS[0] <= value <= PANEL_PIXELS[1]:
+        raise ValueError(text)
+    return value
+
+
+def _range(text: str) -> tuple[float, float] | None:
+    if not text:
+        return None
+    low, colon, high = text.partition(":")
+    if not colon or _finite(low) == _finite(high):
+        raise ValueError(text)
+    return _finite(low), _finite(high)
+
+
+def _values(text: str) -> dict[str, float] | None:
+    pairs = [part.rpartition(":") for part in text.split(",")]
+    if not all(column for column, _, _ in pairs):
+        raise ValueError(text)
+    return {column: _finite(value) for column, _, value in pairs}

@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, Template
 from tornado.web import HTTPError, RequestHandler
 
 from streamvis_viewer import figures
-from streamvis_viewer.layout import Page, UrlError
+from streamvis_viewer.layout import Page
+from streamvis_viewer.query import UrlError
 from streamvis_viewer.schema import Plot
 from streamvis_viewer.socket import decoded
 

@@ -6,6 +6,7 @@ Every error names the file, the line, the key, what was found and what is allowe
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,13 +41,27 @@ class ConfigKey:
 KeyPart: TypeAlias = str | ConfigKey
 
 
+_KEY_ITEM = re.compile(r"\(([^()]+)\)|.", re.DOTALL)
+
+
 def key_parts(value: Any) -> tuple[KeyPart, ...]:
-    """A key function's parts from a string such as "sni", or a list such as [s, {config: lr}]. Raises ValueError."""
-    items = list(value) if isinstance(value, (str, list, tuple)) else [value]
+    """A key function's parts from a string such as "sni" or "s(lr)", or a list such as [s, {config: lr}].
+
+    Raises ValueError.
+    """
+    if isinstance(value, str):
+        items = [ConfigKey(match[1]) if match[1] else match[0] for match in _KEY_ITEM.finditer(value)]
+    else:
+        items = list(value) if isinstance(value, (list, tuple)) else [value]
     parts = tuple(_key_part(item) for item in items)
     if not parts:
         raise ValueError("is empty; allowed: any of the letters s (scope), n (name), i (index), in any order")
     return parts
+
+
+def key_text(parts: Iterable[KeyPart]) -> str:
+    """A key function as a string, which `key_parts` reads."""
+    return "".join(f"({part.config})" if isinstance(part, ConfigKey) else part for part in parts)
 
 
 def _key_part(item: Any) -> KeyPart:
@@ -56,7 +71,7 @@ def _key_part(item: Any) -> KeyPart:
         return ConfigKey(item["config"])
     raise ValueError(
         f"has {item!r}; allowed: any of the letters s (scope), n (name), i (index), in any order, "
-        "or a list of them with {config: HYPERPARAMETER}"
+        "and (HYPERPARAMETER), or a list of letters with {config: HYPERPARAMETER}"
     )
 
 

@@ -15,7 +15,7 @@ from bokeh.util.token import check_token_signature, get_token_payload
 from tornado.httputil import HTTPServerRequest
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from streamvis_viewer.layout import UrlError
+from streamvis_viewer.query import UrlError
 from streamvis_viewer.tabs import Tab
 
 PROTOCOL = "streamvis"

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamvis_viewer.layout import AXES, KEYS, UrlError, parse
-from streamvis_viewer.schema import Plot, Schema
+from streamvis_viewer.layout import AXES, KEYS, Page, parse
+from streamvis_viewer.query import UrlError
+from streamvis_viewer.schema import ConfigKey, Plot, Schema
 
 SCHEMA = Schema({name: Plot(columns=["x", "y"], names=f"default-{name}") for name in "ABC"}, "plots.yaml")
 
@@ -57,7 +58,29 @@ def test_names_come_once_for_all_or_once_per_plot_or_from_the_schema() -> None:
         ({"rows": ["A,B,C"], "names": ["a", "b"]}, "names", "it 2 times"),
         ({"rows": ["A"], "color": ["q"]}, "color", "'q'"),
         ({"rows": ["A"], "colour": ["s"]}, "colour", "an unknown key"),
-        ({"rows": ["A"], "smooth": ["0.5"]}, "smooth", "'0.5'"),
+        ({"rows": ["A"], "color": ["s()"]}, "color", "'s()'"),
+        ({"rows": ["A"], "smooth": ["1"]}, "smooth", "'1'"),
+        ({"rows": ["A"], "smooth": ["-0.1"]}, "smooth", "'-0.1'"),
+        ({"rows": ["A"], "window": ["0"]}, "window", "'0'"),
+        ({"rows": ["A"], "window": ["1.5"]}, "window", "'1.5'"),
+        ({"rows": ["A"], "window": ["4"], "stride": ["x"]}, "stride", "'x'"),
+        ({"rows": ["A"], "stride": ["2"]}, "stride", "it without window"),
+        ({"rows": ["A"], "xrange": ["1"]}, "xrange", "'1'"),
+        ({"rows": ["A"], "xrange": ["1:1"]}, "xrange", "'1:1'"),
+        ({"rows": ["A"], "yrange": ["0:inf"]}, "yrange", "'0:inf'"),
+        ({"rows": ["A,B"], "yrange": ["0:1"]}, "yrange", "1 in '0:1'"),
+        ({"rows": ["A"], "fit": ["tight"]}, "fit", "'tight'"),
+        ({"rows": ["A"], "at": ["t"]}, "at", "'t'"),
+        ({"rows": ["A"], "at": ["t:now"]}, "at", "'t:now'"),
+        ({"rows": ["A"], "speed": ["0"]}, "speed", "'0'"),
+        ({"rows": ["A"], "speed": ["61"]}, "speed", "'61'"),
+        ({"rows": ["A"], "runs": ["("]}, "runs", "pattern '('"),
+        ({"rows": ["A"], "hide": ["a"], "only": ["b"]}, "hide, only", "both"),
+        ({"rows": ["A"], "group": ["lr"]}, "group", "'lr'"),
+        ({"rows": ["A"], "link": ["y"]}, "link", "'y'"),
+        ({"rows": ["A"], "cross": ["no"]}, "cross", "'no'"),
+        ({"rows": ["A"], "theme": ["blue"]}, "theme", "'blue'"),
+        ({"rows": ["A"], "panel": ["7"]}, "panel", "'7'"),
         ({"rows": ["A"], "gl": ["on"]}, "gl", "'on'"),
     ],
 )
@@ -76,6 +99,44 @@ def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(UrlError) as caught:
         parse({"rows": ["A,X"], "width": ["1"], "axes": ["lin,log"], "foo": [""]}, SCHEMA)
     assert {problem.key for problem in caught.value.problems} == {"rows", "width", "axes", "foo"}
+
+
+def test_what_the_server_needs_of_the_controls_is_read() -> None:
+    """Windows, sliders, columns left out, smoothing, the look of the page; a colour by hyperparameters."""
+    query = {
+        "rows": ["A,B"],
+        "window": ["10"],
+        "stride": ["5"],
+        "filter": ["t, layer,t"],
+        "ignore": ["epoch,time"],
+        "smooth": ["0.9"],
+        "theme": ["dark"],
+        "panel": ["off"],
+        "color": ["s(opt.lr)(a,b),n"],
+    }
+    page = parse(query, SCHEMA)
+    assert (page.window, page.stride, page.smooth) == (10, 5, 0.9)
+    assert (page.filter, page.ignore) == (("t", "layer"), ("epoch", "time"))
+    assert (page.theme, page.panel) == ("dark", 0)
+    assert [cell.color for cell in page.cells] == [("s", ConfigKey("opt.lr"), ConfigKey("a,b")), ("n",)]
+    plain = parse({"rows": ["A"]}, SCHEMA)
+    assert plain == Page("rows", plain.tracks)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"xrange": ["0:100,"], "yrange": [",-1e-3:1"]},
+        {"fit": ["robust"], "at": ["t:12,a:b:-0.5"], "speed": ["0.5"]},
+        {"runs": ["!seed-[0-3]$"], "group": ["scope"], "link": ["x"], "cross": ["off"]},
+        {"hide": ["<b>a & b</b>", "a,b"]},
+        {"only": ["a", ""]},
+        {"panel": ["300"], "theme": ["auto"], "gl": ["auto"]},
+    ],
+)
+def test_every_control_has_its_place_in_the_address(query: dict[str, list[str]]) -> None:
+    """What the page writes is taken."""
+    assert len(parse({"rows": ["A,B"], **query}, SCHEMA).cells) == 2
 
 
 grids = st.lists(st.lists(st.sampled_from("ABC"), min_size=1, max_size=4), min_size=1, max_size=4)
