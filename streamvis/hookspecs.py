@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import click
 import pluggy
@@ -33,14 +33,16 @@ class Run:
     grpc_uri: str
 
 
+@runtime_checkable
 class Sink(Protocol):
-    """Receives what a run logs, on the flush thread: after the one transfer from the device, in the order of writing.
+    """Receives what a run logs, after the one transfer from the device, in the order of writing.
 
-    An exception is logged once and counted; it neither stops the run nor keeps the points from other sinks.
+    It has a thread of its own, which calls it, and a bounded queue: what does not fit because the sink is slow is
+    missing there and nowhere else. An exception is logged once and counted. `DataLogger.stats()["sinks"]` shows both.
     """
 
     def write(self, blocks: Sequence[tuple[str, Block]]) -> None:
-        """One flush: blocks with the names that they were written under."""
+        """One flush: blocks with the names that they were written under. Their arrays are read-only."""
 
     def write_config(self, values: Mapping[str, Any]) -> None:
         """Hyperparameters to merge into those that came before, later keys win."""

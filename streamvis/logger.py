@@ -25,7 +25,7 @@ from streamvis import plugins, settings
 from streamvis.arrays import ArrayAdapter, HostAdapter
 from streamvis.buffer import MAX_NAME_BYTES, Buffer
 from streamvis.errors import BufferFullError, FlushTimeoutError, StateError, UsageError
-from streamvis.hookspecs import Run
+from streamvis.hookspecs import Run, Sink
 from streamvis.sender import OnFull, Sender, SenderOptions
 from streamvis.transport import GrpcLink, check_uri
 
@@ -116,7 +116,7 @@ class DataLogger:
             raise StateError(f"logger of {self.scope!r} {self._state.value}; a logger starts once")
         run = Run(self.scope, self.grpc_uri)
         loaded = plugins.default()
-        sinks = [sink for _, given in loaded.call("streamvis_sinks", run=run) for sink in given]
+        sinks = loaded.collect("streamvis_sinks", Sink, run=run)
         open_link = functools.partial(GrpcLink, self.grpc_uri)
         self._sender = Sender(self.scope, self._buffer, open_link, self._options, sinks)
         self._state = _State.RUNNING
@@ -194,7 +194,8 @@ class DataLogger:
 
         writes, points, bytes (encoded), flushes, batches, outstanding (batches not acknowledged), retries, spooled
         (batches), spool_bytes, waiting_writes, waiting_bytes, connected, errors; rejected: name → reason; dropped:
-        name → points that were lost because every buffer was full. Raises StateError before `start`.
+        name → points that were lost because every buffer was full; sinks: plugin → its points, waiting_points,
+        waiting_bytes, lag (seconds), dropped, errors and last_error. Raises StateError before `start`.
         """
         if self._sender is None:
             raise StateError(f"logger of {self.scope!r} {self._state.value}")
@@ -350,7 +351,7 @@ def _check_scope(scope: Any) -> str:
 
 def _adapters(tensor_type: str | None) -> list[ArrayAdapter]:
     adapters: list[ArrayAdapter] = [
-        adapter for _, given in plugins.default().call("streamvis_array_types") for adapter in given
+        adapter for _, adapter in plugins.default().collect("streamvis_array_types", ArrayAdapter)
     ]
     adapters.append(HostAdapter())
     if tensor_type is None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+import click
 import pluggy
 
 from streamvis import __version__, hookspecs, settings
@@ -81,17 +82,34 @@ class Plugins:
         for _ in self.call(hook, **arguments):
             pass
 
+    def collect(self, hook: str, kind: type, **arguments: Any) -> list[tuple[str, Any]]:
+        """The objects of that kind that all plugins give under a hook, each with its plugin's name."""
+        return [
+            (plugin, given)
+            for plugin, answer in self.call(hook, **arguments)
+            if self._fits(plugin, hook, answer, (list, tuple), "a list")
+            for given in answer
+            if self._fits(plugin, hook, given, (kind,), f"a {kind.__name__}")
+        ]
+
     def gather(self, hook: str) -> dict[str, Any]:
         """The names that all plugins give under a hook. Of two that give the same, the one loaded first counts."""
-        found: dict[str, Any] = {}
-        owners: dict[str, str] = {}
-        for plugin, names in reversed(list(self.call(hook))):
-            for name, value in self._items(plugin, hook, names):
-                if name in found:
-                    self._fail(plugin, f"{hook}: {name!r} is already given by {owners[name]}")
-                    continue
-                found[name], owners[name] = value, plugin
-        return found
+        return self._unique(
+            hook,
+            [
+                (plugin, name, value)
+                for plugin, names in self.call(hook)
+                if self._fits(plugin, hook, names, (Mapping,), "a dict")
+                for name, value in names.items()
+            ],
+        )
+
+    def commands(self) -> dict[str, click.Command]:
+        """The commands that plugins bring, by name."""
+        hook = "streamvis_commands"
+        return self._unique(
+            hook, [(plugin, command.name, command) for plugin, command in self.collect(hook, click.Command)]
+        )
 
     def create(self, name: str, **arguments: Any) -> Any:
         """A logger or callback by the name of its adapter. Raises PluginError for an unknown one."""
@@ -128,11 +146,23 @@ class Plugins:
         except Exception as error:  # noqa: BLE001 - importing a plugin runs its code: counted, logged, contained
             self._fail(entry.name, f"does not load: {type(error).__name__}: {error}")
 
-    def _items(self, plugin: str, hook: str, names: Any) -> list[tuple[str, Any]]:
-        if isinstance(names, Mapping):
-            return list(names.items())
-        self._fail(plugin, f"{hook}: returned {type(names).__name__}, expected a dict")
-        return []
+    def _fits(self, plugin: str, hook: str, given: Any, kinds: tuple[type, ...], expected: str) -> bool:
+        """Whether a hook gave what its spec says; what else it gave is a problem of the plugin."""
+        if isinstance(given, kinds):
+            return True
+        self._fail(plugin, f"{hook}: returned {type(given).__name__}, expected {expected}")
+        return False
+
+    def _unique(self, hook: str, given: Sequence[tuple[str, Any, Any]]) -> dict[Any, Any]:
+        """Values by name, of (plugin, name, value) that come last loaded first."""
+        found: dict[Any, Any] = {}
+        owners: dict[Any, str] = {}
+        for plugin, name, value in reversed(given):
+            if name in found:
+                self._fail(plugin, f"{hook}: {name!r} is already given by {owners[name]}")
+                continue
+            found[name], owners[name] = value, plugin
+        return found
 
     def _fail(self, plugin: str, problem: str) -> None:
         problems = self._problems.setdefault(plugin, [])

@@ -25,6 +25,7 @@ from streamvis.delivery import ANSWER_TIMEOUT, Answer, Delivery, Lost, SpoolOpti
 from streamvis.errors import BufferFullError, RejectedError, SpoolError, StreamvisError, UnavailableError
 from streamvis.hookspecs import Sink
 from streamvis.records import Batch, Config, Declaration
+from streamvis.sinks import Sinks
 from streamvis.spool import REJECTED, Spool, keep_rejected, leftovers
 from streamvis.transport import GrpcLink, OpenLink
 
@@ -71,14 +72,19 @@ class Sender:
     """Sends what one logger's buffer collects. Its methods without underscore may be called from any thread."""
 
     def __init__(
-        self, scope: str, buffer: Buffer, open_link: OpenLink, options: SenderOptions, sinks: Sequence[Sink] = ()
+        self,
+        scope: str,
+        buffer: Buffer,
+        open_link: OpenLink,
+        options: SenderOptions,
+        sinks: Sequence[tuple[str, Sink]] = (),
     ) -> None:
         self.quiet = False
         self.full = False
         self._scope = scope
         self._buffer = buffer
         self._options = options
-        self._sinks = list(sinks)
+        self._sinks = Sinks(sinks, options.max_host_bytes // 4)
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._configs: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="streamvis-sender", daemon=True)
@@ -141,7 +147,7 @@ class Sender:
 
     def stats(self) -> dict[str, Any]:
         """The counters that DataLogger.stats documents."""
-        waiting, delivery = self._buffer.waiting(), self._delivery
+        waiting, delivery, sinks = self._buffer.waiting(), self._delivery, self._sinks.stats()
         return {
             "writes": self._counts["writes"] + waiting,
             "points": self._counts["points"],
@@ -157,7 +163,8 @@ class Sender:
             "connected": delivery.connected,
             "rejected": dict(self._rejected),
             "dropped": dict(self._dropped),
-            "errors": self._counts["errors"] + delivery.counts["errors"],
+            "errors": self._counts["errors"] + delivery.counts["errors"] + sum(it["errors"] for it in sinks.values()),
+            "sinks": sinks,
         }
 
     # ---- the thread
@@ -240,18 +247,9 @@ class Sender:
             self._next_flush = time.monotonic() + FIRST_WRITE_DELAY
 
     def _feed_sinks(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]]) -> None:
-        if not self._sinks:
-            return
-        names = self._names()
-        named = [(names[block.topic], block) for block in blocks]
-        for sink in self._sinks:
-            try:
-                if named:
-                    sink.write(named)
-                for values in configs:
-                    sink.write_config(values)
-            except Exception:  # noqa: BLE001 - a plugin's failure is its own: counted, said once, contained
-                self._count_error(f"sink {sink!r}", "sink %r failed; its data may be incomplete", sink)
+        if self._sinks:
+            names = self._names()
+            self._sinks.feed([(names[block.topic], block) for block in blocks], configs)
 
     def _offer(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]], now: float) -> None:
         for group in _groups(blocks) if blocks else [()]:
@@ -338,11 +336,7 @@ class Sender:
         if self._delivery.outstanding:
             path = self._delivery.spool_path
             _log.warning("points of %r wait for the server in %s: `streamvis push %s`", self._scope, path, path)
-        for sink in self._sinks:
-            try:
-                sink.close()
-            except Exception:  # noqa: BLE001 - a plugin's failure is its own: counted, said once, contained
-                self._count_error(f"close {sink!r}", "sink %r failed to close", sink)
+        self._sinks.close(self._stop.deadline if self._stop else 0.0)
 
     def _count_error(self, key: str, message: str, *args: object) -> None:
         self._counts["errors"] += 1

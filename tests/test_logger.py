@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import socket
 import subprocess
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamvis import plugins
 from streamvis import sender as sender_module
 from streamvis.client import Client
 from streamvis.errors import (
@@ -30,7 +28,6 @@ from streamvis.errors import (
     UnavailableError,
     UsageError,
 )
-from streamvis.hookspecs import hookimpl
 from streamvis.logger import AsyncDataLogger, DataLogger
 from streamvis.sender import push
 from streamvis.server.run import ServerThread, serving
@@ -517,55 +514,7 @@ def test_a_program_that_forgets_to_stop_loses_nothing(tmp_path: Path, away: bool
         assert stored(server.uri)["x"] == list(range(100))
 
 
-# ---- sinks and asyncio
-
-
-class _Sink:
-    def __init__(self, *, fails: bool = False) -> None:
-        self.fails = fails
-        self.points: list[Any] = []
-        self.closed = False
-
-    def write(self, blocks: Any) -> None:
-        if self.fails:
-            raise ConnectionError("tracker away")
-        self.points += [(name, block.columns["x"].ravel().tolist()) for name, block in blocks]
-
-    def write_config(self, values: Any) -> None:
-        self.points.append(dict(values))
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def test_sinks_get_the_same_blocks_and_a_failing_one_harms_nobody(
-    server: ServerThread,
-    make: Callable[..., DataLogger],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """A mirror receives each flush; one that raises is logged once and counted."""
-    good, bad = _Sink(), _Sink(fails=True)
-
-    class Plugin:
-        @hookimpl
-        def streamvis_sinks(self) -> list[_Sink]:
-            return [bad, good]
-
-    loaded = plugins.Plugins()
-    loaded.register(Plugin(), "mirror")
-    monkeypatch.setattr(plugins, "default", lambda: loaded)
-    with make(server.uri) as logger:
-        logger.write_config({"lr": 1})
-        logger.write("loss", x=1)
-        logger.flush(10)
-        logger.write("loss", x=2)
-        logger.flush(10)
-        assert logger.stats()["errors"] == 2
-    assert sorted(map(str, good.points)) == ["('loss', [1])", "('loss', [2])", "{'lr': 1}"]
-    assert good.closed
-    assert stored(server.uri)["x"] == [1, 2]
-    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+# ---- asyncio
 
 
 def test_the_async_logger_is_the_same_logger(server: ServerThread, tmp_path: Path) -> None:

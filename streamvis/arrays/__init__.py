@@ -7,7 +7,7 @@ lives, without waiting for the device. It moves all snapshots of a flush to the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from streamvis.arrays.host import HostAdapter
 from streamvis.columns import Array
@@ -16,6 +16,7 @@ from streamvis.errors import DtypeError
 __all__ = ["ArrayAdapter", "HostAdapter", "adapter_for"]
 
 
+@runtime_checkable
 class ArrayAdapter(Protocol):
     """Snapshots of one framework's arrays. Any thread may call it."""
 

@@ -76,8 +76,7 @@ def plugins_of(ctx: click.Context) -> Plugins:
 
 def plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
     """The commands that plugins bring, by name."""
-    answers = plugins_of(ctx).call("streamvis_commands")
-    return {command.name or "": command for _, commands in answers for command in commands}
+    return plugins_of(ctx).commands()
 
 
 def _block(ctx: click.Context, _: click.Parameter, names: tuple[str, ...]) -> None:
