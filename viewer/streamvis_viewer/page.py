@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ from jinja2 import Environment, PackageLoader, Template
 from tornado.web import HTTPError, RequestHandler
 
 from streamvis_viewer import figures
-from streamvis_viewer.layout import Page
 from streamvis_viewer.query import UrlError
 from streamvis_viewer.schema import Plot
-from streamvis_viewer.socket import decoded
+from streamvis_viewer.socket import ReadQuery, decoded
 
 STATIC = Path(__file__).parent / "static"
 
@@ -37,10 +35,6 @@ def template(name: str) -> Template:
 def guard() -> str:
     """The script that must run before all others."""
     return (STATIC / "guard.js").read_text(encoding="utf-8")
-
-
-ReadQuery = Callable[[Mapping[str, list[str]]], tuple[Page, Mapping[str, Plot]]]
-"""The page of a URL's query, with the schema's plots. Raises UrlError."""
 
 
 class PageApplication(Handler):

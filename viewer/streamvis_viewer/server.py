@@ -32,7 +32,7 @@ from streamvis_viewer.page import STATIC, NotFoundHandler, PageApplication, Plot
 from streamvis_viewer.schema import Plot, Schema, infer, load
 from streamvis_viewer.series import SeriesStore
 from streamvis_viewer.socket import DataSocket, PlotSocket
-from streamvis_viewer.tabs import Tab, Views
+from streamvis_viewer.tabs import Views
 
 _GRPC_URI = re.compile(r"unix:.+|[^\s/]+:\d+")
 _WEB_URI = re.compile(r"(?:http://)?(\[[0-9a-fA-F:]+\]|[^:/\[\]\s]+):(\d{1,5})/?")
@@ -124,7 +124,7 @@ class Viewer:
             {"/plot": Application(PageApplication(self.read_query))},
             extra_patterns=[
                 (r"/", LandingHandler),
-                (r"/data", DataSocket, {"open_tab": self._open_tab}),
+                (r"/data", DataSocket, {"views": self._views, "read_query": self.read_query}),
                 (r"/assets/(.*)", StaticFileHandler, {"path": str(STATIC)}),
             ],
             secret_key=secrets.token_bytes(32),
@@ -155,9 +155,6 @@ class Viewer:
         """The page of a URL's query, with the schema's plots. Raises UrlError."""
         schema = self.schema()
         return parse(query, schema), schema.plots
-
-    def _open_tab(self, query: Mapping[str, list[str]]) -> Tab:
-        return Tab(self._views, *self.read_query(query))
 
 
 @contextmanager

@@ -6,21 +6,30 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from bokeh.server.views.ws import WSHandler
-from bokeh.util.token import check_token_signature, get_token_payload
+from bokeh.util.token import check_token_signature
+from tornado.escape import parse_qs_bytes
 from tornado.httputil import HTTPServerRequest
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from streamvis_viewer.layout import Page
 from streamvis_viewer.query import UrlError
-from streamvis_viewer.tabs import Tab
+from streamvis_viewer.schema import Plot
+from streamvis_viewer.tabs import Tab, Views
+
+ReadQuery = Callable[[Mapping[str, list[str]]], tuple[Page, Mapping[str, Plot]]]
+"""The page of a URL's query, with the schema's plots. Raises UrlError."""
 
 PROTOCOL = "streamvis"
 LEAST_PAUSE = 0.03
 """Seconds between two sends to one tab."""
+
+_FOREIGN, _NO_PAGE = 4403, 4404
+_MOST_REASON = 120
 
 
 def is_own_origin(origin: str, request: HTTPServerRequest, allowed: frozenset[str]) -> bool:
@@ -67,11 +76,15 @@ class PlotSocket(WSHandler):
 
 
 class DataSocket(WebSocketHandler):
-    """Sends a tab its frames. The page's signed token says what the tab shows."""
+    """Sends a tab its frames. The query says what the tab shows, the page's signed token that it may.
 
-    def initialize(self, open_tab: Callable[[dict[str, list[str]]], Tab]) -> None:
-        """`open_tab` makes the tab of a URL's query."""
-        self._open_tab = open_tab
+    The page answers `painted`, and sends `query …` when its address has changed.
+    """
+
+    def initialize(self, views: Views, read_query: ReadQuery) -> None:
+        """`read_query` gives the page of a URL's query, and its plots."""
+        self._views = views
+        self._read_query = read_query
         self._token = ""
         self._tab: Tab | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -91,21 +104,21 @@ class DataSocket(WebSocketHandler):
     def open(self, *_: str, **__: str) -> None:
         """Begins to send, if the token is one that this process has signed."""
         self.settings["open_sockets"].add(self)
-        query = self._query()
-        if query is None:
-            self.close(4403, "this page belongs to another viewer process: reload it")
+        if not self._is_ours():
+            self.close(_FOREIGN, "this page belongs to another viewer process: reload it")
             return
-        try:
-            self._tab = self._open_tab(query)
-        except UrlError as error:  # the plot was inferred, and its data is gone
-            self.close(4404, str(error)[:120])
-            return
-        self._pump = asyncio.create_task(self._send(self._tab))
+        with self._closing_on_error():
+            self._tab = Tab(self._views, *self._read_query(decoded(self.request.query_arguments)))
+            self._pump = asyncio.create_task(self._send(self._tab))
 
     def on_message(self, message: str | bytes) -> None:
-        """The browser has painted what it was sent."""
-        if message == "painted":
+        """What the browser says; anything but these words is none of ours, and means nothing."""
+        word, _, rest = str(message).partition(" ")
+        if word == "painted":
             self._painted.set()
+        elif word == "query" and self._tab:
+            with self._closing_on_error():
+                self._tab.change(*self._read_query(decoded(parse_qs_bytes(rest, keep_blank_values=True))))
 
     def on_close(self) -> None:
         """The tab is gone."""
@@ -115,15 +128,19 @@ class DataSocket(WebSocketHandler):
         if self._tab:
             self._tab.close()
 
-    def _query(self) -> dict[str, list[str]] | None:
+    def _is_ours(self) -> bool:
         app: Any = self.application
         try:
-            if not check_token_signature(self._token, secret_key=app.secret_key, signed=True):
-                return None
-            arguments = get_token_payload(self._token)["arguments"]
-        except (ValueError, KeyError, TypeError):  # what Bokeh raises for text that is no token
-            return None
-        return decoded(arguments)
+            return bool(check_token_signature(self._token, secret_key=app.secret_key, signed=True))
+        except ValueError:  # what Bokeh raises for text that is no token
+            return False
+
+    @contextlib.contextmanager
+    def _closing_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except UrlError as error:  # the plot was inferred, and its data is gone
+            self.close(_NO_PAGE, str(error)[:_MOST_REASON])
 
     async def _send(self, tab: Tab) -> None:
         with contextlib.suppress(WebSocketClosedError):

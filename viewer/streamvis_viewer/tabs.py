@@ -54,6 +54,10 @@ class Views:
     def hide(self, views: Iterable[View], changed: asyncio.Event) -> None:
         """A tab has closed."""
         self._tabs.discard(changed)
+        self.release(views)
+
+    def release(self, views: Iterable[View]) -> None:
+        """A tab shows these no more."""
         for view in views:
             key, shared = next((key, shared) for key, shared in self._shared.items() if shared.view is view)
             shared.tabs -= 1
@@ -172,6 +176,14 @@ class Tab:
             self._status = status
             news.insert(0, frames.note(frames.PAGE, status))
         return [*news, frames.encode(frames.Op.TICK, frames.PAGE)] if news else []
+
+    def change(self, page: Page, plots: Mapping[str, Plot]) -> None:
+        """Shows what another page asks for; what both show is not sent again. The page has as many plots as before."""
+        before, self._shown = self._shown, self._views.show(page, plots, self.changed)
+        self._views.release(before)
+        pairs = zip(self._shown, before, self._marks, strict=True)
+        self._marks = [mark if view is old else None for view, old, mark in pairs]
+        self.changed.set()
 
     def close(self) -> None:
         """Shows nothing any more."""

@@ -19,10 +19,8 @@ export class Connection {
   }
 
   open() {
-    const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/data`, [
-      "streamvis",
-      this.#token,
-    ]);
+    const address = `${location.protocol.replace("http", "ws")}//${location.host}/data${location.search}`;
+    const socket = new WebSocket(address, ["streamvis", this.#token]);
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({data}) => {

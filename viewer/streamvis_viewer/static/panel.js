@@ -24,10 +24,10 @@ export class Panel {
 
   /** After a batch of frames. */
   refresh() {
-    if (!this.#plots.some(plot => plot.changed)) return;
+    if (!this.#plots.some(plot => plot.data.changed)) return;
     this.#runs = new Map();
     for (const plot of this.#plots) {
-      plot.changed = false;
+      plot.data.changed = false;
       if (plot.legend.visible !== false) this.#collect(plot);
     }
     for (const plot of this.#plots) plot.hidden = this.#hidden;
@@ -35,11 +35,11 @@ export class Panel {
   }
 
   #collect(plot) {
-    plot.series.forEach((row, slot) => {
+    plot.data.rows.forEach((row, slot) => {
       if (!row) return;
-      const label = plot.label(slot);
+      const label = plot.data.label(slot);
       if (!this.#runs.has(label)) this.#runs.set(label, new Set());
-      this.#runs.get(label).add(plot.color(slot));
+      this.#runs.get(label).add(plot.data.color(slot));
     });
   }
 

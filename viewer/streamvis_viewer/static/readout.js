@@ -31,17 +31,17 @@ export class Readout {
 
   #find(plot, event) {
     const {left, top} = plot.view.plot_view.canvas_view.el.getBoundingClientRect();
-    const nearest = plot.view.nearest(event.clientX - left, event.clientY - top);
+    const nearest = plot.data.nearest(event.clientX - left, event.clientY - top);
     if (!nearest || nearest.distance_px > REACH) return null;
     const {x_scale, y_scale} = plot.view.plot_view.frame;
     return {...nearest, sx: left + x_scale.compute(nearest.x), sy: top + y_scale.compute(nearest.y)};
   }
 
   #show(plot, {slot, x, y, sx, sy}) {
-    const color = plot.color(slot);
+    const color = plot.data.color(slot);
     this.#ring.style.cssText = `left:${sx}px;top:${sy}px;background:${color}`;
     this.#box.querySelector(".swatch").style.background = color;
-    this.#box.querySelector(".label").textContent = plot.label(slot) ?? "";
+    this.#box.querySelector(".label").textContent = plot.data.label(slot) ?? "";
     const [horizontal, vertical] = plot.columns;
     this.#box.querySelector(".values").textContent = `${horizontal} ${shown(x)}   ${vertical} ${shown(y)}`;
     const {width, height} = this.#box.getBoundingClientRect();

@@ -25,11 +25,11 @@ export class Status {
 
   /** After a batch of frames. */
   count(plots) {
-    const series = plots.reduce((sum, plot) => sum + plot.series.filter(row => row).length, 0);
-    const points = plots.reduce((sum, plot) => sum + plot.points, 0);
+    const series = plots.reduce((sum, plot) => sum + plot.data.rows.filter(row => row).length, 0);
+    const points = plots.reduce((sum, plot) => sum + plot.data.points, 0);
     document.getElementById("counts").textContent = `${number(series)} series · ${many(points, "point")}`;
-    document.getElementById("backend").textContent = [...new Set(plots.map(plot => plot.view.backend))].join(", ");
-    for (const plot of plots) plot.say(emptiness(plot, this.#server.state), !plot.points && plot.note?.loading !== false);
+    document.getElementById("backend").textContent = [...new Set(plots.map(plot => plot.data.backend))].join(", ");
+    for (const plot of plots) plot.say(emptiness(plot, this.#server.state), !plot.data.points && plot.note?.loading !== false);
   }
 
   connected() {
@@ -72,7 +72,7 @@ export class Status {
   }
 }
 
-function emptiness({points, note}, state) {
+function emptiness({data: {points}, note}, state) {
   if (points) return "";
   if (!note || note.loading) return state === "live" ? "loading…" : "waiting for the data server";
   return note.topics ? "waiting for points" : "nothing that was logged fits this plot yet";

@@ -1,0 +1,146 @@
+"""The data socket without a browser: what a page says, and what it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from streamvis import DataLogger
+from streamvis.server.run import ServerThread
+from streamvis.server.run import serving as data_serving
+from streamvis_viewer import serving
+from streamvis_viewer.frames import PAGE, Op, decode
+
+SCHEMA = "loss: {columns: [x, y], names: loss}\nother: {columns: [x, y], names: other}\n"
+T = TypeVar("T")
+
+
+@pytest.fixture
+def data() -> Iterator[ServerThread]:
+    with data_serving("memory:") as server:
+        yield server
+
+
+@pytest.fixture
+def url(data: ServerThread, tmp_path: Path) -> Iterator[str]:
+    path = tmp_path / "plots.yaml"
+    path.write_text(SCHEMA)
+    with serving("127.0.0.1:0", data.uri, path) as address:
+        yield address
+
+
+class Page:
+    """A page that reads frames and paints nothing."""
+
+    def __init__(self, connection: WebSocketClientConnection) -> None:
+        self.connection = connection
+        self.points: dict[int, int] = {}
+        self.replaced = 0
+        self.status: dict[str, Any] = {}
+
+    async def read(self) -> Op | None:
+        """Takes the next frame in; None when the socket is closed."""
+        frame = await self.connection.read_message()
+        if frame is None:
+            return None
+        assert isinstance(frame, bytes)
+        op, plot, arrays = decode(frame)
+        if op is Op.NOTE and plot == PAGE:
+            self.status = json.loads(arrays[0].tobytes())
+        elif op is Op.REPLACE:
+            self.points[plot] = int(arrays[1].sum())
+            self.replaced += 1
+        elif op is Op.APPEND:
+            self.points[plot] += int(arrays[1].sum())
+        return op
+
+    async def read_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            op = await asyncio.wait_for(self.read(), 20)
+            assert op is not None, f"closed with {self.connection.close_code}: {self.connection.close_reason}"
+            if op is Op.TICK:
+                await self.say("painted")
+
+    async def say(self, text: str) -> None:
+        await self.connection.write_message(text)
+
+
+def token_of(url: str, query: str) -> str:
+    with urllib.request.urlopen(f"{url}/plot?{query}") as answer:
+        found = re.search(r'id="settings">(.*?)</script>', answer.read().decode(), re.DOTALL)
+    assert found
+    return str(json.loads(found[1])["token"])
+
+
+async def opened(url: str, query: str, token: str) -> Page:
+    request = HTTPRequest(f"{url.replace('http', 'ws')}/data?{query}", headers={"Origin": url})
+    return Page(await websocket_connect(request, subprotocols=["streamvis", token]))
+
+
+def visit(url: str, query: str, script: Callable[[Page], Awaitable[T]]) -> T:
+    """Runs the script with a page that the viewer has made for the query."""
+    token = token_of(url, query)
+
+    async def run() -> T:
+        page = await opened(url, query, token)
+        try:
+            return await script(page)
+        finally:
+            page.connection.close()
+
+    return asyncio.run(run())
+
+
+def write(uri: str, name: str, points: int) -> None:
+    with DataLogger("run", grpc_uri=uri) as logger:
+        logger.write(name, x=np.arange(points), y=np.arange(points))
+
+
+def test_a_changed_address_changes_what_is_sent(data: ServerThread, url: str) -> None:
+    """The plot that both addresses show is not sent again; the other is."""
+    write(data.uri, "loss", 10)
+    write(data.uri, "other", 20)
+
+    async def script(page: Page) -> None:
+        await page.read_until(lambda: page.points == {0: 10, 1: 20})
+        before = page.replaced
+        await page.say("query rows=loss,loss&names=loss&names=loss")
+        await page.read_until(lambda: page.points == {0: 10, 1: 10})
+        assert page.replaced == before + 1
+
+    visit(url, "rows=loss,other", script)
+
+
+def test_an_address_that_describes_no_page_closes_the_socket(url: str) -> None:
+    """With the code that tells the page to reload, which then says what is wrong."""
+
+    async def script(page: Page) -> None:
+        await page.say("query rows=nothing")
+        while await asyncio.wait_for(page.read(), 20) is not None:
+            pass
+        assert page.connection.close_code == 4404
+        assert "nothing" in str(page.connection.close_reason)
+
+    visit(url, "rows=loss", script)
+
+
+def test_words_that_no_page_says_mean_nothing(data: ServerThread, url: str) -> None:
+    """The socket stays open, and goes on."""
+    write(data.uri, "loss", 10)
+
+    async def script(page: Page) -> None:
+        for word in ("", "hello", "painted painted", "\x00"):
+            await page.say(word)
+        await page.read_until(lambda: page.points == {0: 10})
+
+    visit(url, "rows=loss", script)
