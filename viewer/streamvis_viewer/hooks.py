@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
@@ -14,14 +15,24 @@ from streamvis import hookimpl
 @click.argument("web_uri")
 @click.argument("grpc_uri")
 @click.argument("schema_file", required=False, type=click.Path(path_type=Path))
-def web_serve(web_uri: str, grpc_uri: str, schema_file: Path | None) -> None:
+@click.option("--token", metavar="TEXT", default="", help="Visitors must know it; the printed address carries it.")
+@click.option("--prefix", metavar="PATH", default="", help="Stands before every path, behind a reverse proxy.")
+@click.option("--origin", metavar="HOST[:PORT]", multiple=True, help="A further name under which pages are opened.")
+def web_serve(web_uri: str, grpc_uri: str, schema_file: Path | None, token: str, **reached: Any) -> None:
     """Serve the live page on WEB_URI for the data server at GRPC_URI.
 
-    Without a SCHEMA_FILE, plots are inferred from the data.
+    Without a SCHEMA_FILE, plots are inferred from the data. A WEB_URI such as localhost:8888 is reached from this
+    machine alone; with 0.0.0.0:8888, give a --token.
     """
-    from streamvis_viewer.server import serve  # noqa: PLC0415 - Bokeh is imported when the viewer runs, not before
+    from streamvis_viewer.server import WebOptions, is_exposed, serve  # noqa: PLC0415 - Bokeh is imported when it runs
 
-    serve(web_uri, grpc_uri, schema_file, ready=lambda url: click.echo(f"viewer on {url}"))
+    def announce(url: str) -> None:
+        click.echo(f"viewer on {url}/?{urlencode({'token': token})}" if token else f"viewer on {url}")
+        if is_exposed(web_uri) and not token:
+            click.echo("everybody who reaches this port may look and delete: --token TEXT asks for a token", err=True)
+
+    options = WebOptions(token, reached["prefix"], reached["origin"])
+    serve(web_uri, grpc_uri, schema_file, announce, options)
 
 
 @hookimpl

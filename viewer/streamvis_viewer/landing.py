@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-from tornado.web import RequestHandler
-
 from streamvis import Topic
 from streamvis_viewer import patterns
-from streamvis_viewer.page import template
 from streamvis_viewer.schema import Plot, Schema
+from streamvis_viewer.web import PageHandler
 
 MOST_LISTED = 2000
 """Scopes and names in the page; the search box finds no others, the note says so."""
@@ -82,28 +80,27 @@ def page_url(plots: Sequence[str], **query: str) -> str:
     return "/?" + urlencode({"rows": rows, **query}, safe=",;", quote_via=quote)
 
 
-class LandingHandler(RequestHandler):
+class LandingHandler(PageHandler):
     """`/`: the first page, or the way to a page of plots when the address names some."""
 
     def get(self) -> None:
         """Redirects `/?rows=…` and `/?cols=…` to `/plot`, which is where Bokeh's application is."""
         if self.request.arguments:
-            self.redirect(f"/plot?{self.request.query}")
+            self.redirect(f"{self.prefix}/plot?{self.request.query}")
             return
         schema: Schema = self.settings["schema"]()
         topics: Mapping[int, Topic] = self.settings["topics"]
         in_order = [topics[number] for number in sorted(topics)]
         scopes, names = scope_links(schema, in_order), name_links(schema, in_order)
-        self.finish(
-            template("landing.html").render(
-                plots=plot_links(schema),
-                everything=page_url(list(schema.plots)[:MOST_PLOTS]) if schema.plots else "",
-                scopes=scopes[:MOST_LISTED],
-                more_scopes=max(0, len(scopes) - MOST_LISTED),
-                names=names[:MOST_LISTED],
-                more_names=max(0, len(names) - MOST_LISTED),
-                source=schema.source,
-                server=self.settings["server_state"](),
-                grpc_uri=self.settings["grpc_uri"],
-            )
+        self.page(
+            "landing.html",
+            plots=plot_links(schema),
+            everything=page_url(list(schema.plots)[:MOST_PLOTS]) if schema.plots else "",
+            scopes=scopes[:MOST_LISTED],
+            more_scopes=max(0, len(scopes) - MOST_LISTED),
+            names=names[:MOST_LISTED],
+            more_names=max(0, len(names) - MOST_LISTED),
+            source=schema.source,
+            server=self.settings["server_state"](),
+            grpc_uri=self.settings["grpc_uri"],
         )

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from bokeh.application.handlers import Handler
+import bokeh
 from bokeh.document import Document
-from bokeh.server.views.doc_handler import DocHandler
-from jinja2 import Environment, PackageLoader, Template
-from tornado.web import HTTPError, RequestHandler
+from bokeh.embed.elements import html_page_for_render_items
+from bokeh.embed.util import standalone_docs_json_and_render_items
 
 from streamvis_viewer import figures
+from streamvis_viewer.layout import Page
 from streamvis_viewer.query import UrlError
 from streamvis_viewer.schema import Plot
-from streamvis_viewer.socket import ReadQuery, decoded
-
-STATIC = Path(__file__).parent / "static"
-
-
-@cache
-def templates() -> Environment:
-    """The HTML templates; whatever they insert is escaped."""
-    return Environment(loader=PackageLoader("streamvis_viewer"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-
-
-def template(name: str) -> Template:
-    """One HTML template."""
-    return templates().get_template(name)
+from streamvis_viewer.socket import ReadQuery
+from streamvis_viewer.web import STATIC, PageHandler, decoded, templates
 
 
 @cache
@@ -37,27 +25,27 @@ def guard() -> str:
     return (STATIC / "guard.js").read_text(encoding="utf-8")
 
 
-class PageApplication(Handler):
-    """Makes the Bokeh document of one tab."""
-
-    def __init__(self, read_query: ReadQuery) -> None:
-        super().__init__()
-        self._read_query = read_query
-
-    def modify_document(self, doc: Document) -> None:
-        """Adds a figure per cell, and our template."""
-        context = doc.session_context
-        if context is None or context.request is None:
-            raise HTTPError(400, "this page needs a session of the viewer")
-        page, plots = self._read_query(decoded(context.request.arguments))
-        for cell in page.cells:
-            doc.add_root(figures.build(cell, plots[cell.plot]))
-        doc.title = f"{', '.join(dict.fromkeys(cell.plot for cell in page.cells))} - streamvis"
-        doc.config.update(reconnect_session=False, notify_connection_status=False)  # our own socket sees to both
-        doc.template = template("page.html")
-        doc.template_variables.update(
-            page=page, guard=guard(), settings=[_settings(plots[cell.plot]) for cell in page.cells]
-        )
+def html(page: Page, plots: Mapping[str, Plot], **values: Any) -> str:
+    """The page, with its figures and without points: those come through the data socket."""
+    document = Document()
+    for cell in page.cells:
+        document.add_root(figures.build(cell, plots[cell.plot]))
+    docs_json, items = standalone_docs_json_and_render_items(document)
+    made: str = html_page_for_render_items(
+        ("", ""),
+        docs_json,
+        items,
+        title=f"{', '.join(dict.fromkeys(cell.plot for cell in page.cells))} - streamvis",
+        template=templates().get_template("page.html"),
+        template_variables={
+            "page": page,
+            "guard": guard(),
+            "plots": [_settings(plots[cell.plot]) for cell in page.cells],
+            "bokeh": bokeh.__version__,
+            **values,
+        },
+    )
+    return made
 
 
 def _settings(plot: Plot) -> dict[str, Any]:
@@ -69,35 +57,18 @@ def _settings(plot: Plot) -> dict[str, Any]:
     }
 
 
-class PlotHandler(DocHandler):
-    """Bokeh's page, once the URL is known to describe one."""
+class PlotHandler(PageHandler):
+    """`/plot`: the page of plots that the query describes."""
 
-    async def get(self, *args: Any, **kwargs: Any) -> None:
-        """The page of plots, or one that says what is wrong with the URL."""
+    def initialize(self, read_query: ReadQuery) -> None:
+        """`read_query` knows the schema."""
+        self._read_query = read_query
+
+    def get(self) -> None:
+        """The page, or one that says what is wrong with the address."""
         try:
-            self.settings["read_query"](decoded(self.request.arguments))
+            page, plots = self._read_query(decoded(self.request.arguments))
         except UrlError as error:
-            show_error(self, 400, "This address describes no page", error)
+            self.problem(400, "This address describes no page", error)
             return
-        await super().get(*args, **kwargs)
-
-
-class NotFoundHandler(RequestHandler):
-    """Every address that is none of ours."""
-
-    def prepare(self) -> None:
-        """Answers all methods alike."""
-        show_error(self, 404, "There is no such page")
-
-
-def show_error(handler: RequestHandler, status: int, title: str, error: UrlError | None = None) -> None:
-    """Answers with a page that says what was found, what was expected and what there is."""
-    handler.set_status(status)
-    handler.finish(
-        template("error.html").render(
-            title=title,
-            problems=error.problems if error else (),
-            offers=error.offers if error else (),
-            address=handler.request.uri,
-        )
-    )
+        self.finish(html(page, plots, prefix=self.prefix, token=self.access.page_token()))

@@ -5,34 +5,31 @@ from __future__ import annotations
 import asyncio
 import errno
 import re
-import secrets
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bokeh.application import Application
-from bokeh.server.server import BaseServer
-from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import IOLoop
-from tornado.web import StaticFileHandler
 from tornado.websocket import WebSocketHandler
 
 from streamvis import Client, StreamvisError, Subscription, Update
 from streamvis.errors import UsageError
+from streamvis_viewer.access import Access, is_loopback
 from streamvis_viewer.feed import Feed
 from streamvis_viewer.landing import LandingHandler
 from streamvis_viewer.layout import Page, parse
-from streamvis_viewer.page import STATIC, NotFoundHandler, PageApplication, PlotHandler
+from streamvis_viewer.page import PlotHandler
 from streamvis_viewer.schema import Plot, Schema, infer, load
 from streamvis_viewer.series import SeriesStore
-from streamvis_viewer.socket import DataSocket, PlotSocket
+from streamvis_viewer.socket import DataSocket
 from streamvis_viewer.tabs import Views
+from streamvis_viewer.web import WebApplication
 
 _GRPC_URI = re.compile(r"unix:.+|[^\s/]+:\d+")
 _WEB_URI = re.compile(r"(?:http://)?(\[[0-9a-fA-F:]+\]|[^:/\[\]\s]+):(\d{1,5})/?")
@@ -41,16 +38,30 @@ _BACKLOG = 128
 _GOING_AWAY = 1001
 _SETTLE_SECONDS = 2.0
 _CLOSE_SECONDS = 1.0
-_SESSION_MILLISECONDS = 60_000
-"""How long a page may take to load on a slow machine."""
+_ORIGIN = re.compile(r"(?:https?://)?([A-Za-z0-9._-]+(?::\d{1,5})?)/?")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """How the pages are reached."""
+
+    token: str = ""
+    """What visitors must know; empty: nothing."""
+    prefix: str = ""
+    """What stands before every path, behind a reverse proxy."""
+    origins: tuple[str, ...] = ()
+    """Further hosts, perhaps with a port, under whose names pages are opened."""
 
 
 class Viewer:
     """Everything that one viewer process holds. Made and used on the event loop's thread."""
 
-    def __init__(self, web_uri: str, grpc_uri: str, schema: Schema | None) -> None:
+    def __init__(self, web_uri: str, grpc_uri: str, schema: Schema | None, options: WebOptions = WebOptions()) -> None:
         """Listens, and begins to follow the data server. Raises UsageError and StreamvisError."""
         host, port = parse_web_uri(web_uri)
+        prefix = parse_prefix(options.prefix)
+        origins = [parse_origin(origin) for origin in options.origins]
         if not _GRPC_URI.fullmatch(grpc_uri):
             raise UsageError(f"found the data server's address {grpc_uri!r}; expected HOST:PORT or unix:PATH")
         self._schema = schema
@@ -62,12 +73,10 @@ class Viewer:
         self._open_sockets: set[WebSocketHandler] = set()
         self._sockets = _bind(host, port)
         self.port: int = self._sockets[0].getsockname()[1]
-        self.url = f"http://{host}:{self.port}"
-        application = self._application(grpc_uri, frozenset({f"{host}:{self.port}".lower()}))
-        self._http = HTTPServer(application)
-        self._server = BaseServer(IOLoop.current(), application, self._http)
+        self.url = f"http://{host}:{self.port}{prefix}"
+        access = Access(options.token, {f"{host}:{self.port}", *origins})
+        self._http = HTTPServer(self._application(grpc_uri, access, prefix), xheaders=True)
         self._http.add_sockets(self._sockets)
-        self._server.start()
         self._feed.start()
 
     async def settle(self) -> None:
@@ -78,7 +87,7 @@ class Viewer:
     async def close(self) -> None:
         """Ends the feed, and closes all pages."""
         await asyncio.to_thread(self._feed.close)  # whose thread may be waiting for this loop
-        self._server.stop(wait=False)
+        self._http.stop()
         for open_socket in tuple(self._open_sockets):
             open_socket.close(_GOING_AWAY)
         with suppress(TimeoutError):
@@ -119,33 +128,22 @@ class Viewer:
 
     # ---- pages
 
-    def _application(self, grpc_uri: str, origins: frozenset[str]) -> BokehTornado:
-        made = BokehTornado(
-            {"/plot": Application(PageApplication(self.read_query))},
-            extra_patterns=[
+    def _application(self, grpc_uri: str, access: Access, prefix: str) -> WebApplication:
+        return WebApplication(
+            [
                 (r"/", LandingHandler),
+                (r"/plot/?", PlotHandler, {"read_query": self.read_query}),
                 (r"/data", DataSocket, {"views": self._views, "read_query": self.read_query}),
-                (r"/assets/(.*)", StaticFileHandler, {"path": str(STATIC)}),
             ],
-            secret_key=secrets.token_bytes(32),
-            sign_sessions=True,
-            use_index=False,
-            redirect_root=False,
-            unused_session_lifetime_milliseconds=_SESSION_MILLISECONDS,
+            access,
+            prefix,
             websocket_ping_interval=_PING_SECONDS,
-            default_handler_class=NotFoundHandler,
-            allowed_origins=origins,
             open_sockets=self._open_sockets,
-            read_query=self.read_query,
             schema=self.schema,
             topics=self._store.topics,
             server_state=lambda: self._views.server,
             grpc_uri=grpc_uri,
-            log_function=lambda _: None,
         )
-        plots = {"application_context": made.applications["/plot"], "bokeh_websocket_path": "/plot/ws"}
-        made.add_handlers(r".*", [(r"/plot/?", PlotHandler, plots), (r"/plot/ws", PlotSocket, plots)])
-        return made
 
     def schema(self) -> Schema:
         """The schema's plots, or what the data suggests."""
@@ -171,6 +169,27 @@ def parse_web_uri(web_uri: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
+def is_exposed(web_uri: str) -> bool:
+    """Whether other machines reach this address. Raises UsageError."""
+    return not is_loopback(parse_web_uri(web_uri)[0])
+
+
+def parse_prefix(prefix: str) -> str:
+    """A path without its last slash, or nothing. Raises UsageError."""
+    given = prefix if not prefix or prefix.startswith("/") else f"/{prefix}"
+    if not _PREFIX.fullmatch(given):
+        raise UsageError(f"found the prefix {prefix!r}; expected a path, such as /streamvis")
+    return given.rstrip("/")
+
+
+def parse_origin(origin: str) -> str:
+    """A host, perhaps with a port. Raises UsageError."""
+    match = _ORIGIN.fullmatch(origin)
+    if not match:
+        raise UsageError(f"found the origin {origin!r}; expected HOST or HOST:PORT, such as lab.example")
+    return match[1]
+
+
 def _bind(host: str, port: int) -> list[socket.socket]:
     """Sockets for all addresses of the host, on one port. Raises StreamvisError."""
     bound: list[socket.socket] = []
@@ -194,7 +213,11 @@ def _bind(host: str, port: int) -> list[socket.socket]:
 
 
 def serve(
-    web_uri: str, grpc_uri: str, schema_file: Path | None = None, ready: Callable[[str], None] | None = None
+    web_uri: str,
+    grpc_uri: str,
+    schema_file: Path | None = None,
+    ready: Callable[[str], None] | None = None,
+    options: WebOptions = WebOptions(),
 ) -> None:
     """Serves until SIGTERM or SIGINT; for the main thread.
 
@@ -202,18 +225,20 @@ def serve(
     UsageError, and StreamvisError when the port is taken.
     """
     schema = load(schema_file) if schema_file else None
-    asyncio.run(_run_until_signal(web_uri, grpc_uri, schema, ready or (lambda _: None)))
+    asyncio.run(_run_until_signal(partial(Viewer, web_uri, grpc_uri, schema, options), ready or (lambda _: None)))
 
 
-async def _run_until_signal(web_uri: str, grpc_uri: str, schema: Schema | None, ready: Callable[[str], None]) -> None:
+async def _run_until_signal(make: Callable[[], Viewer], ready: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await _run(web_uri, grpc_uri, schema, ready, stop)
+    await _run(make, ready, stop)
 
 
 @contextmanager
-def serving(web_uri: str, grpc_uri: str, schema_file: Path | None = None) -> Iterator[str]:
+def serving(
+    web_uri: str, grpc_uri: str, schema_file: Path | None = None, options: WebOptions = WebOptions()
+) -> Iterator[str]:
     """A viewer in a thread of this process, at the address that the block gets. Raises as `serve` does."""
     schema = load(schema_file) if schema_file else None
     ready: Future[tuple[str, Callable[[], object]]] = Future()
@@ -222,7 +247,9 @@ def serving(web_uri: str, grpc_uri: str, schema_file: Path | None = None) -> Ite
         stop = asyncio.Event()
         end = partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set)
         try:
-            await _run(web_uri, grpc_uri, schema, lambda url: ready.set_result((url, end)), stop)
+            await _run(
+                partial(Viewer, web_uri, grpc_uri, schema, options), lambda url: ready.set_result((url, end)), stop
+            )
         except StreamvisError as error:
             ready.set_exception(error)
 
@@ -236,10 +263,8 @@ def serving(web_uri: str, grpc_uri: str, schema_file: Path | None = None) -> Ite
         thread.join()
 
 
-async def _run(
-    web_uri: str, grpc_uri: str, schema: Schema | None, ready: Callable[[str], None], stop: asyncio.Event
-) -> None:
-    viewer = Viewer(web_uri, grpc_uri, schema)
+async def _run(make: Callable[[], Viewer], ready: Callable[[str], None], stop: asyncio.Event) -> None:
+    viewer = make()
     try:
         await viewer.settle()  # so that the first page, opened at once, is not empty
         ready(viewer.url)

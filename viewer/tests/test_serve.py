@@ -1,4 +1,4 @@
-"""The viewer as a program: its command, its pages without a browser, and who may open its sockets."""
+"""The viewer as a program: its command, and its pages without a browser."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
-from tornado.ioloop import IOLoop
-from tornado.websocket import websocket_connect
 
 from streamvis import DataLogger
 from streamvis.cli import main
@@ -25,7 +21,6 @@ from streamvis_viewer import serving
 from streamvis_viewer.landing import name_links, page_url, plot_links, scope_links
 from streamvis_viewer.layout import parse
 from streamvis_viewer.schema import infer
-from streamvis_viewer.socket import is_own_origin
 
 SCHEMA = "loss: {columns: [x, y], figure_kwargs: {title: Loss}}\ncloud: {columns: [x, y], glyph_kind: scatter}\n"
 
@@ -123,53 +118,6 @@ def test_a_name_that_no_plot_draws_has_no_link_but_a_reason() -> None:
     schema = infer([Topic(1, "run", "single", ("a",))])
     (link,) = name_links(schema, [Topic(1, "run", "single", ("a",))])
     assert (link.url, link.detail) == ("", "a · 1 scope; no plot draws these columns")
-
-
-@pytest.mark.parametrize(
-    ("origin", "host", "own"),
-    [
-        ("http://localhost:8888", "localhost:8888", True),
-        ("http://127.0.0.1:8888", "127.0.0.1:8888", True),
-        ("http://[::1]:8888", "[::1]:8888", True),
-        ("http://lab.example:8888", "lab.example:8888", True),
-        ("http://evil.example:8888", "evil.example:8888", False),
-        ("http://evil.example", "localhost:8888", False),
-        ("http://localhost:9999", "localhost:8888", False),
-        ("null", "localhost:8888", False),
-    ],
-)
-def test_only_our_own_pages_may_open_a_socket(origin: str, host: str, own: bool) -> None:
-    """A foreign name that is pointed at this machine is refused, although origin and host agree."""
-    line = RequestStartLine("GET", "/data", "HTTP/1.1")
-    request = HTTPServerRequest(start_line=line, headers=HTTPHeaders({"Host": host}))
-    assert is_own_origin(origin, request, frozenset({"lab.example:8888"})) is own
-
-
-@pytest.mark.parametrize("token", ["", "rubbish", "eyJzZXNzaW9uX2lkIjoiYSJ9.c2ln"])
-def test_the_data_socket_refuses_a_token_that_we_did_not_sign(url: str, token: str) -> None:
-    """It closes with a code that tells the page to reload."""
-
-    async def connect() -> int | None:
-        protocols = ["streamvis", token] if token else None
-        client = await websocket_connect(f"{url.replace('http', 'ws')}/data", subprotocols=protocols)
-        assert await client.read_message() is None
-        code = client.close_code
-        client.close()
-        return code
-
-    assert IOLoop(make_current=False).run_sync(connect) == 4403
-
-
-def test_the_data_socket_refuses_foreign_origins(url: str) -> None:
-    """Before it reads anything else."""
-
-    async def connect() -> None:
-        await websocket_connect(
-            HTTPRequest(f"{url.replace('http', 'ws')}/data", headers={"Origin": "http://evil.example"})
-        )
-
-    with pytest.raises(HTTPClientError, match="403"):
-        IOLoop(make_current=False).run_sync(connect)
 
 
 def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:

@@ -19,7 +19,8 @@ export class Connection {
   }
 
   open() {
-    const address = `${location.protocol.replace("http", "ws")}//${location.host}/data${location.search}`;
+    const address = new URL(`../data${location.search}`, import.meta.url);
+    address.protocol = address.protocol.replace("http", "ws");
     const socket = new WebSocket(address, ["streamvis", this.#token]);
     this.#socket = socket;
     socket.binaryType = "arraybuffer";

@@ -26,7 +26,7 @@ function rebuild() {
   }
   const [key, value] = layout(plots, form.elements.direction.value);
   const query = `${key}=${encodeURIComponent(value)}`;
-  built.href = `/?${query}${scopes ? `&scopes=${encodeURIComponent(scopes)}` : ""}`;
+  built.href = `${new URL("../", import.meta.url).pathname}?${query}${scopes ? `&scopes=${encodeURIComponent(scopes)}` : ""}`;
   built.textContent = `Open ${plots.length} plot${plots.length > 1 ? "s" : ""}`;
 }
 
