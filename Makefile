@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-PROJECTS := pyproject.toml viewer/pyproject.toml integrations/lightning/pyproject.toml integrations/flax/pyproject.toml
+INTEGRATIONS := $(wildcard integrations/*)
+PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,viewer $(INTEGRATIONS))
 PROTOC := PATH="$(CURDIR)/.venv-proto/bin:$$PATH" .venv-proto/bin/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=.
 
 .PHONY: demo test check bench proto docs
@@ -40,7 +41,7 @@ docs: .venv/.test
 # The pinned torch comes first, alone: nothing may then bring another with gigabytes of GPU libraries.
 .venv/.test: .venv/.made constraints.txt $(PROJECTS)
 	$(PIP) torch
-	$(PIP) -e '.[demo,dev]' -e ./viewer -e ./integrations/lightning -e ./integrations/flax
+	$(PIP) -e '.[demo,dev]' -e ./viewer $(addprefix -e ./,$(INTEGRATIONS))
 	touch .venv/.demo $@
 
 .venv/.chromium: .venv/.made
