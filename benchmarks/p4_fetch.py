@@ -56,7 +56,7 @@ def _block(start: int) -> EncodedBlock:
 def _compact(prefix: Path) -> float:
     store = SqliteStore(prefix)
     with stopwatch() as seconds:
-        while store.compact():
+        while store.compact() <= 0.0:
             pass
     store.close()
     return (X.nbytes + Y.nbytes) / seconds() / 1e6

@@ -12,15 +12,15 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import Any
+from itertools import accumulate, groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 import zstandard
 
-from streamvis.columns import DTYPES, MAX_INDEX, Array, Block
+from streamvis.columns import DTYPES, MAX_INDEX, Array, Block, join
 from streamvis.errors import MalformedError
 
 MAX_BLOCK_POINTS = 1 << 24
@@ -51,12 +51,14 @@ class Codec(IntEnum):
     """One byte, the size of a value, narrowed or not; then a zstd frame of all first bytes, all second bytes, …"""
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedBlock:
-    """A block as bytes: what travels and what is stored. `topic` as in Block; shape (k, n)."""
+class EncodedBlock(NamedTuple):
+    """A block as bytes: what travels and what is stored. `topic` as in Block; shape (k, n).
+
+    A tuple, because millions are made: a frozen dataclass takes three times as long.
+    """
 
     topic: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a block
     k: int
     n: int
     columns: bytes
@@ -249,11 +251,7 @@ def decode(block: EncodedBlock, names: Sequence[str]) -> Block:
 
     Arrays are read-only and may share memory with the payload; constants are not repeated in memory.
     """
-    validate(block)
-    if column_count(block.columns) != len(names):
-        raise MalformedError(f"block has {column_count(block.columns)} columns; the topic has {len(names)}: {names}")
-    if checksum(block.index, block.k, block.n, block.columns, block.payload) != block.crc:
-        raise MalformedError(f"block of topic {block.topic}, index {block.index} is damaged: its CRC does not match")
+    _check_whole(block, names)
     columns, offset = {}, 0
     for name, (dtype, codec, axes, length) in zip(names, _HEADER.iter_unpack(block.columns), strict=True):
         shape = (block.k if axes & 1 else 1, block.n if axes & 2 else 1)
@@ -261,6 +259,111 @@ def decode(block: EncodedBlock, names: Sequence[str]) -> Block:
         columns[name] = _decode_values(data, DTYPES[dtype], Codec(codec), shape)
         offset += length
     return Block(block.topic, block.index, columns)
+
+
+def _check_whole(block: EncodedBlock, names: Sequence[str]) -> None:
+    validate(block)
+    if column_count(block.columns) != len(names):
+        raise MalformedError(f"block has {column_count(block.columns)} columns; the topic has {len(names)}: {names}")
+    if checksum(block.index, block.k, block.n, block.columns, block.payload) != block.crc:
+        raise _damaged(block)
+
+
+def _damaged(block: EncodedBlock) -> MalformedError:
+    return MalformedError(f"block of topic {block.topic}, index {block.index} is damaged: its CRC does not match")
+
+
+def decode_joined(blocks: Sequence[EncodedBlock], names: Sequence[str]) -> Block:
+    """The points of blocks that have one topic, first index, k and dtypes, one after the other: `join` of them decoded.
+
+    Small ones that are coded alike are decoded at once, which takes a tenth of the time. Raises MalformedError for
+    damaged ones.
+    """
+    alike = [tuple(group) for _, group in groupby(blocks, _likeness)]
+    return join([decode(group[0], names) if len(group) == 1 else _decode_alike(group, names) for group in alike])
+
+
+def _likeness(block: EncodedBlock) -> tuple[bytes, int]:
+    """What is equal for blocks that can be decoded at once; rows of several indexes must be equally long for that."""
+    return _codes(block.columns, block.n == 1), block.n if block.k > 1 else 0
+
+
+@lru_cache(maxsize=4096)
+def _codes(header: bytes, single: bool) -> bytes:
+    """The columns' dtypes, codecs and axes. A single point lies on the axis of points as well as off it."""
+    return b"".join(bytes(fields) for fields in _coded(header, single))
+
+
+def _coded(header: bytes, single: bool) -> list[tuple[int, int, int]]:
+    return [(dtype, codec, axes | 2 * single) for dtype, codec, axes, _ in _HEADER.iter_unpack(header)]
+
+
+def _decode_alike(blocks: Sequence[EncodedBlock], names: Sequence[str]) -> Block:
+    first = blocks[0]
+    coded = _coded(first.columns, first.n == 1)
+    if any(codec > Codec.RUN for _, codec, _ in coded):
+        return join([decode(block, names) for block in blocks])
+    _check_all(blocks, names)
+    counts = np.array([block.n for block in blocks])
+    columns = {}
+    for name, (dtype, codec, axes), data in zip(names, coded, _columns(blocks), strict=True):
+        rows = first.k if axes & 1 else 1
+        sizes = rows * counts if axes & 2 else np.full(len(blocks), rows)
+        values = _spread(data.view(DTYPES[dtype]), Codec(codec), sizes)
+        values = values.reshape(len(blocks), rows, -1).swapaxes(0, 1) if rows > 1 else values
+        values = values.reshape(rows, -1)
+        columns[name] = values if axes & 2 else np.repeat(values, counts, axis=1)
+    return Block(first.topic, first.index, columns)
+
+
+def _columns(blocks: Sequence[EncodedBlock]) -> Iterator[Array]:
+    """The bytes of each column, those of all blocks one after the other."""
+    lengths = [_lengths(block.columns) for block in blocks]
+    if lengths.count(lengths[0]) == len(lengths):
+        table = np.frombuffer(b"".join([block.payload for block in blocks]), "u1").reshape(len(blocks), -1)
+        for start, length in zip(accumulate(lengths[0], initial=0), lengths[0], strict=False):
+            yield np.ascontiguousarray(table[:, start : start + length]).reshape(-1)
+        return
+    starts = [0] * len(blocks)
+    for column in zip(*lengths, strict=True):
+        stops = [start + length for start, length in zip(starts, column, strict=True)]
+        pieces = [b.payload[start:stop] for b, start, stop in zip(blocks, starts, stops, strict=True)]
+        yield np.frombuffer(b"".join(pieces), "u1")
+        starts = stops
+
+
+@lru_cache(maxsize=4096)
+def _lengths(header: bytes) -> tuple[int, ...]:
+    """Bytes of the payload that each column takes."""
+    return tuple(length for _, _, _, length in _HEADER.iter_unpack(header))
+
+
+def _check_all(blocks: Sequence[EncodedBlock], names: Sequence[str]) -> None:
+    """What `decode` checks, the CRC of what blocks have in common computed once."""
+    heads: dict[tuple[int, bytes, int], int] = {}
+    for block in blocks:
+        _, index, k, n, columns, payload, crc = block
+        kind = n, columns, len(payload)
+        if kind not in heads:
+            _check_whole(block, names)
+            heads[kind] = zlib.crc32(columns, zlib.crc32(_SHAPE.pack(index, k, n)))
+        elif zlib.crc32(payload, heads[kind]) != crc:
+            raise _damaged(block)
+
+
+def _spread(values: Array, codec: Codec, sizes: Array) -> Array:
+    """The values of blocks of those sizes from what each kept of them."""
+    if codec is Codec.RAW:
+        return values
+    if codec is Codec.CONSTANT:
+        return np.repeat(values, sizes)
+    first, step = (np.repeat(end, sizes) for end in values.reshape(-1, 2).T)
+    places = np.arange(len(first)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    with np.errstate(all="ignore"):  # of a damaged block
+        run: Array = places.astype(values.dtype)
+        run *= step
+        run += first
+    return run
 
 
 def _decode_values(data: Array, dtype: np.dtype[Any], codec: Codec, shape: tuple[int, int]) -> Array:

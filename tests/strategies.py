@@ -22,8 +22,24 @@ def columns(draw: st.DrawFn, *, max_side: int = 6) -> dict[str, Array]:
 
 
 @st.composite
-def _column(draw: st.DrawFn, k: int, n: int) -> Array:
-    dtype = draw(dtypes)
+def neighbours(draw: st.DrawFn, *, max_side: int = 5, max_blocks: int = 8) -> list[Block]:
+    """Blocks of one topic, first index, k and dtypes: what a series in several flushes may be."""
+    k, kinds = draw(st.integers(1, 3)), draw(st.lists(dtypes, min_size=1, max_size=3))
+    lengths = draw(st.lists(st.integers(0, max_side), min_size=1, max_size=max_blocks))
+    return [
+        Block(7, 3, {f"c{place}": draw(_column(k, n, dtype)) for place, dtype in enumerate(kinds)} | _full(k, n))
+        for n in lengths
+    ]
+
+
+def _full(k: int, n: int) -> dict[str, Array]:
+    """A column that has both axes, whatever the others have."""
+    return {"full": np.arange(k * n, dtype="<i4").reshape(k, n)}
+
+
+@st.composite
+def _column(draw: st.DrawFn, k: int, n: int, dtype: np.dtype[Any] | None = None) -> Array:
+    dtype = draw(dtypes) if dtype is None else dtype
     shape = (draw(st.sampled_from([1, k])), draw(st.sampled_from([1, n])))
     size = shape[0] * shape[1]
     kind = draw(st.sampled_from(["any", "constant", "run"]))

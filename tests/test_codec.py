@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import zstandard
@@ -11,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from streamvis.codec import MAX_BLOCK_POINTS, Codec, EncodedBlock, checksum, decode, encode, validate
-from streamvis.columns import Array, Block
+from streamvis.codec import MAX_BLOCK_POINTS, Codec, EncodedBlock, checksum, decode, decode_joined, encode, validate
+from streamvis.columns import Array, Block, join
 from streamvis.errors import MalformedError
-from tests.strategies import bits, blocks
+from tests.strategies import bits, blocks, neighbours
 
 
 def _block(**columns: Array) -> Block:
@@ -29,6 +27,29 @@ def test_decoding_gives_back_every_bit(block: Block, dense: bool) -> None:
     assert {name: bits(values) for name, values in back.columns.items()} == {
         name: bits(values) for name, values in block.columns.items()
     }
+
+
+@given(neighbours(), st.booleans(), st.integers(1, 4))
+def test_joining_what_is_encoded_gives_back_every_bit(blocks: list[Block], dense: bool, times: int) -> None:
+    """Decoded together or one by one and joined: the same points, whatever codecs and lengths meet."""
+    names = tuple(blocks[0].columns)
+    encoded = [encode(block, dense=dense and place % 2 == 0) for place, block in enumerate(blocks * times)]
+    found, expected = decode_joined(encoded, names), join(blocks * times)
+    assert (found.topic, found.index, found.shape) == (expected.topic, expected.index, expected.shape)
+    for name, values in expected.columns.items():
+        assert bits(np.broadcast_to(found.columns[name], found.shape)) == bits(np.broadcast_to(values, found.shape))
+
+
+def test_joining_reads_no_damaged_block() -> None:
+    """Each block's CRC, shape and length is checked, also where blocks look alike."""
+    good = [encode(_block(x=np.arange(5.0) ** 2 + start, y=np.arange(5))) for start in range(4)]
+    short = good[2]._replace(payload=good[2].payload[:-1])
+    for bad in (good[2]._replace(crc=0), good[2]._replace(payload=good[1].payload), short):
+        for several in ([*good[:2], bad, good[3]], [bad, *good[:2]]):
+            with pytest.raises(MalformedError):
+                decode_joined(several, ("x", "y"))
+    with pytest.raises(MalformedError, match="has 2 columns; the topic has 1"):
+        decode_joined(good, ("x",))
 
 
 @pytest.mark.parametrize(
@@ -113,11 +134,11 @@ def test_one_changed_byte_never_decodes(data: st.DataObject) -> None:
     field = data.draw(st.sampled_from(["index", "n", "columns", "payload"]))
     value = getattr(encoded, field)
     if isinstance(value, int):
-        damaged = replace(encoded, **{field: value + 1})
+        damaged = encoded._replace(**{field: value + 1})
     else:
         place = data.draw(st.integers(0, len(value) - 1))
         flipped = bytes([value[place] ^ data.draw(st.integers(1, 255))])
-        damaged = replace(encoded, **{field: value[:place] + flipped + value[place + 1 :]})
+        damaged = encoded._replace(**{field: value[:place] + flipped + value[place + 1 :]})
     with pytest.raises(MalformedError):
         decode(damaged, ("x", "y"))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -198,13 +200,14 @@ class CompactedStore(MemoryStore):
         super().__init__()
         self.steps = 0
         self.threads: set[str] = set()
+        self.wait = 0.0
         self.fail = fail
 
-    def compact(self) -> bool:
+    def compact(self) -> float:
         self.steps += 1
         self.threads.add(threading.current_thread().name)
         self.fail()
-        return True
+        return self.wait
 
 
 def test_an_idle_committer_compacts(wait_until: Callable[..., None]) -> None:
@@ -219,6 +222,38 @@ def test_an_idle_committer_compacts(wait_until: Callable[..., None]) -> None:
     assert store.threads == {"streamvis-committer"}
 
 
+def test_compaction_is_called_again_when_it_wants(wait_until: Callable[..., None]) -> None:
+    """After the time that the last step named, without any commit; never when it named none."""
+    store = CompactedStore()
+    store.wait = 0.01
+    committer = Committer(store, lambda _: None)
+    wait_until(lambda: store.steps > 3)
+    store.wait = math.inf
+    wait_until(lambda: committer._compact_at == math.inf)
+    steps = store.steps
+    committer.append(submission(1)).result(WAIT)
+    wait_until(lambda: store.steps > steps)
+    committer.close()
+
+
+def test_writers_without_a_pause_share_their_time_with_compaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is behind, each commit is followed by steps of it, though the queue is never empty."""
+    monkeypatch.setattr("streamvis.server.committer.BEHIND_SECONDS", 0.5)
+    monkeypatch.setattr("streamvis.server.committer.PAUSE_SECONDS", 1e6)
+    store, hold = CompactedStore(), threading.Event()
+    store.wait = -1.0
+    monkeypatch.setattr(store, "free", lambda: not hold.wait(WAIT))
+    committer = Committer(store, lambda _: None)
+    seen: list[int] = []
+    futures = [committer._call(lambda: seen.append(store.steps)) for _ in range(20)]
+    hold.set()
+    for future in futures:
+        future.result(WAIT)
+    assert len(set(seen)) == 20
+    store.wait = math.inf
+    committer.close()
+
+
 def test_compaction_ends_when_there_is_nothing_left(tmp_path: Path, wait_until: Callable[..., None]) -> None:
     """Small blocks of an idle server become one; then the committer waits for the next batch."""
     store, stream = SqliteStore(tmp_path / "data"), StoreStream()
@@ -227,7 +262,7 @@ def test_compaction_ends_when_there_is_nothing_left(tmp_path: Path, wait_until: 
     wait_until(lambda: len(store.page(1, 0, store.seq(), 1 << 20).blocks) == 1)
     committer.append(stream.next(points(64))).result(WAIT)
     assert read(store, 1) == list(range(65))
-    wait_until(lambda: not committer._compacting)
+    wait_until(lambda: committer._compact_at > time.monotonic())
     committer.close()
     store.close()
 

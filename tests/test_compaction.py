@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +15,9 @@ from streamvis.errors import MalformedError
 from streamvis.storage.compaction import (
     FAN_OUT,
     FULL_COLUMN,
+    MERGE_BLOCKS,
+    REST_SECONDS,
+    Agenda,
     DamagedError,
     Header,
     Planner,
@@ -39,12 +41,51 @@ def header(seq: int, index: int = 0, k: int = 1, n: int = 50, columns: bytes = F
 def test_each_point_is_merged_a_few_times() -> None:
     """The merges of a long series touch every block once per level, and all but the newest are full in the end."""
     planner, count = Planner(), 100_000
+    merged = 0
+    for sweep in range(count // FAN_OUT):  # as if each sweep found FAN_OUT new blocks
+        for seq in range(FAN_OUT * sweep, FAN_OUT * (sweep + 1)):
+            planner.add(header(seq))
+        planner.finish(resting=False)
+        assert all(merge.size < 2 * FULL_COLUMN for merge in planner.merges)
+        merged += sum(merge.size for merge in planner.merges)
+        planner.merges.clear()
+    levels = math.ceil(math.log(FULL_COLUMN / 8 / 50, FAN_OUT))
+    assert merged <= levels * count * 50 * 8
+    assert len(planner.waiting) <= levels * FAN_OUT
+
+
+def test_many_blocks_become_one_at_once() -> None:
+    """Levels that one sweep can skip are not written; more blocks than fit a step take one level more."""
+    planner, count = Planner(), FULL_COLUMN // 8 // 50 * 4
     for seq in range(1, count + 1):
         planner.add(header(seq))
-    levels = math.ceil(math.log(FULL_COLUMN / 8 / 50, FAN_OUT))
-    assert sum(merge.size for merge in planner.merges) <= levels * count * 50 * 8
-    assert all(merge.size < 2 * FULL_COLUMN for merge in planner.merges)
-    assert len(planner.waiting) <= levels * FAN_OUT
+    planner.finish(resting=False)
+    merged = sum(merge.size for merge in planner.merges)
+    assert merged <= 2 * count * 50 * 8
+    assert all(len(merge.seqs) <= MERGE_BLOCKS for merge in planner.merges)
+    stored = set(range(1, count + 1))
+    for merge_ in planner.merges:
+        assert stored.issuperset(merge_.seqs)
+        stored.difference_update(merge_.seqs[:-1])
+    assert len(stored) == len(planner.waiting) + 3
+
+
+def test_what_rests_becomes_few_blocks_but_is_not_written_again_and_again() -> None:
+    """A resting topic's small blocks become one, and with a larger one only when they have grown to a part of it."""
+    planner, merged, count = Planner(), 0, 2000
+    for seq in range(1, count + 1):
+        planner.add(header(seq))
+        planner.finish(resting=True)
+        merged += sum(merge.size for merge in planner.merges)
+        planner.merges.clear()
+        assert len(planner.waiting) < 10
+    assert merged <= 20 * count * 50 * 8
+    planner = Planner()
+    for seq in range(1, 8):
+        planner.add(header(seq))
+    planner.finish(resting=True)
+    assert [merge.seqs for merge in planner.merges] == [tuple(range(1, 8))]
+    assert planner.merges[0].dense
 
 
 def test_wide_blocks_stay_small_enough_for_one_message() -> None:
@@ -65,7 +106,7 @@ def test_wide_blocks_stay_small_enough_for_one_message() -> None:
 def test_a_run_ends_where_order_would_be_lost(between: Header) -> None:
     """Blocks before and after one that cannot join them are merged apart."""
     planner = Planner()
-    for header_ in [*map(header, range(1, 9)), between, *map(header, range(10, 18)), replace(between, seq=18)]:
+    for header_ in [*map(header, range(1, 9)), between, *map(header, range(10, 18)), between._replace(seq=18)]:
         planner.add(header_)
     assert [merge.seqs for merge in planner.merges] == [tuple(range(1, 9)), tuple(range(10, 18))]
 
@@ -75,7 +116,26 @@ def test_other_indexes_do_not_end_a_run() -> None:
     planner = Planner()
     for seq in range(3 * FAN_OUT):
         planner.add(header(seq, index=seq % 3))
+    planner.finish(resting=False)
     assert [merge.seqs for merge in planner.merges] == [tuple(range(i, 3 * FAN_OUT, 3)) for i in range(3)]
+
+
+def test_a_topic_is_swept_when_it_has_gained_enough_or_rests() -> None:
+    """Eight new blocks are due at once, fewer when nothing has come for a while, one alone never."""
+    agenda = Agenda()
+    agenda.note({1: FAN_OUT, 2: 3, 3: 1}, now=10.0)
+    agenda.note({2: 1}, now=11.0)
+    assert agenda.wait(11.0) == -1.0
+    swept: list[tuple[int, float]] = []
+    for now in (11.0, 13.0, 15.0):
+        while sweep := agenda.sweep(now):
+            sweep.feed([header(seq) for seq in range(FAN_OUT + 1 if sweep.topic == 1 else 4)])
+            agenda.finish(sweep)
+            swept.append((sweep.topic, now))
+    assert swept == [(1, 11.0), (1, 15.0), (3, 15.0), (2, 15.0)]
+    assert agenda.wait(15.0) == math.inf
+    agenda.note({1: 1}, now=20.0)
+    assert agenda.wait(21.0) == REST_SECONDS - 1.0
 
 
 @given(st.lists(st.tuples(st.integers(1, 2**40), st.integers(0, 2**31)), min_size=1))
@@ -110,10 +170,10 @@ def test_a_cut_has_what_lies_between(after: int, upto: int) -> None:
 def test_a_damaged_part_is_named() -> None:
     """Merging checks every CRC, and those of parts that were merged before."""
     good = [Stored(n, None, points(n)) for n in range(1, 4)]
-    bad = replace(good[1], block=replace(good[1].block, crc=0))
+    bad = good[1]._replace(block=good[1].block._replace(crc=0))
     merged = merge(good[:2])
     assert merged.parts
-    for damaged in (bad, replace(merged, parts=merged.parts[:-1] + b"!"), replace(merged, parts=b"")):
+    for damaged in (bad, merged._replace(parts=merged.parts[:-1] + b"!"), merged._replace(parts=b"")):
         with pytest.raises(DamagedError) as caught:
             merge([good[0], damaged, good[2]])
         assert caught.value.seq == 2

@@ -187,8 +187,8 @@ def test_replacing_takes_effect_once(server: ServerThread, stream: Stream, clien
 
 def damaged(block: EncodedBlock, **changes: Any) -> EncodedBlock:
     """The block with other fields and a CRC that fits them."""
-    block = replace(block, **changes)
-    return replace(block, crc=checksum(block.index, block.k, block.n, block.columns, block.payload))
+    block = block._replace(**changes)
+    return block._replace(crc=checksum(block.index, block.k, block.n, block.columns, block.payload))
 
 
 GOOD = points(1, 7)
@@ -208,7 +208,7 @@ BAD_BATCHES: dict[str, tuple[Batch, str]] = {
     "no columns": (Batch("w", 2, (), (), (damaged(GOOD, columns=b"", payload=b""),)), "0 columns; 2 were declared"),
     "index too large": (Batch("w", 2, (), (), (damaged(GOOD, index=2**31),)), "indexes 2147483648"),
     "endless indexes": (Batch("w", 2, (), (), (damaged(GOOD, k=2**30, n=0),)), "at most"),
-    "damaged": (Batch("w", 2, (), (), (replace(GOOD, crc=1),)), "CRC"),
+    "damaged": (Batch("w", 2, (), (), (GOOD._replace(crc=1),)), "CRC"),
     "unsorted columns": (Batch("w", 2, (replace(LOSS, columns=("y", "x")),)), "sorted order"),
     "repeated columns": (Batch("w", 2, (replace(LOSS, columns=("x", "x")),)), "different names"),
     "handle declared twice": (Batch("w", 2, (LOSS, replace(LOSS, name="b"))), "declares a handle twice"),

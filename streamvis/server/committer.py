@@ -1,11 +1,13 @@
 """One thread that commits: whatever arrived while the last transaction ran goes into the next one.
 
-When nothing arrives it compacts the store, a small step at a time; beside writers that leave it no pause, rarely.
+When nothing arrives it compacts the store, a small step at a time. Writers that leave it no pause soon share their time
+with it: the small blocks that wait stay few, however long the writing goes on.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,8 @@ PAUSE_SECONDS = 0.005
 """When nothing was submitted for so long, compaction goes on."""
 PATIENCE_SECONDS = 0.1
 """When its last step was so long ago, an instant without a submission is enough."""
+BEHIND_SECONDS = 2.0
+"""When it is so far behind, it gets as much time as the commits do; twice as much when twice as far, and so on."""
 RETRY_SECONDS = 10.0
 """How long it rests after a step that failed: the disk may be full."""
 
@@ -60,7 +64,7 @@ class Committer:
         self._on_commit = on_commit
         self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._held: list[_Item] = []  # the item, if any, that did not fit the last group
-        self._compacting = True  # whether there may be something to compact
+        self._compact_at = 0.0  # when there may be something to compact
         self._compacted = time.monotonic()
         self._rest_until = 0.0
         self._door = threading.Lock()  # nothing enters the queue behind its end
@@ -130,10 +134,12 @@ class Committer:
 
     def _run(self) -> None:
         for group in self._groups():
+            start = time.monotonic()
             if isinstance(group, _Call):
                 self._commit_call(group)
             else:
                 self._commit_group(group)
+            self._share(time.monotonic() - start)
 
     def _groups(self) -> Iterator[list[_Append] | _Call]:
         """Single calls, and runs of batches that fit one transaction."""
@@ -142,23 +148,32 @@ class Committer:
 
     def _next(self) -> _Item:
         """The next item; until it arrives the store is compacted."""
-        pause = PAUSE_SECONDS if time.monotonic() - self._compacted < PATIENCE_SECONDS else 0.0
-        while self._compacting:
+        now = time.monotonic()
+        pause = PAUSE_SECONDS if now - self._compacted < PATIENCE_SECONDS else 0.0
+        while self._compact_at < math.inf:
             try:
-                return self._queue.get(timeout=pause)
+                return self._queue.get(timeout=max(pause, self._compact_at - now))
             except Empty:
                 self._compact()
-                pause = 0.0
+                now, pause = time.monotonic(), 0.0
         return self._queue.get()
+
+    def _share(self, seconds: float) -> None:
+        """After a commit that took so long: time for compaction that is behind."""
+        now = start = time.monotonic()
+        while (behind := now - self._compact_at) > BEHIND_SECONDS and now - start < seconds * behind / BEHIND_SECONDS:
+            self._compact()
+            now = time.monotonic()
 
     def _compact(self) -> None:
         try:
-            self._compacting = self._store.compact()
+            wait = self._store.compact()
         except Exception as error:  # noqa: BLE001 - this thread must not die; what is stored stays as it was
             _log.warning("compaction failed and will be tried again in %.0f s: %s", RETRY_SECONDS, error)
-            self._compacting = False
+            wait = RETRY_SECONDS
             self._rest_until = time.monotonic() + RETRY_SECONDS
         self._compacted = time.monotonic()
+        self._compact_at = self._compacted + wait
 
     def _collect(self, first: _Append) -> list[_Append]:
         group, size = [first], first.size
@@ -184,7 +199,7 @@ class Committer:
         else:
             for item, ack in zip(group, acks, strict=True):
                 item.future.set_result(ack)
-            self._compacting = time.monotonic() >= self._rest_until
+            self._compact_at = min(self._compact_at, max(time.monotonic(), self._rest_until))
 
     def _commit_call(self, item: _Call) -> None:
         try:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -119,12 +120,13 @@ class Store(ABC):
     def checkpoint(self) -> None:  # noqa: B027 - most engines have nothing to do
         """Housekeeping between commits; any thread may call it, often. Nothing by default."""
 
-    def compact(self) -> bool:
-        """One small step of merging stored blocks into larger ones; whether there is more to do. False by default.
+    def compact(self) -> float:
+        """One small step of merging stored blocks into larger ones. Nothing by default.
 
-        Raises StoreFullError when the disk is full: then nothing has changed.
+        Returns in how many seconds there is more to do: below 0.0 for how long there has been, infinity that there will
+        not be before the next `append`. Raises StoreFullError when the disk is full: then nothing has changed.
         """
-        return False
+        return math.inf
 
     @abstractmethod
     def close(self) -> None:

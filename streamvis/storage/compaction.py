@@ -1,22 +1,27 @@
 """Compaction: which neighbouring blocks become one, and how; pure.
 
 Blocks of one (topic, index, k) form levels: FAN_OUT neighbours of one level become one block of the next, until it is
-full, so that a point is written again O(log n) times. A merged block takes the number of its last part and keeps the
-(number, points) of all: what lies between any two numbers can still be cut out of it.
+full, so that a point is written again O(log n) times. What is left of a topic that rests is then merged by size. A
+merged block takes the number of its last part and keeps the (number, points) of all: what lies between any two numbers
+can still be cut out of it.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, groupby
+from typing import NamedTuple
 
 import numpy as np
 
-from streamvis.codec import EncodedBlock, column_count, decode, dtypes, encode, point_size
-from streamvis.columns import Array, Block, join
+from streamvis.codec import EncodedBlock, column_count, decode, decode_joined, dtypes, encode, point_size
+from streamvis.columns import Array, Block
 from streamvis.errors import MalformedError
 
 FAN_OUT = 8
@@ -24,41 +29,35 @@ FULL_COLUMN = 1 << 20
 """Bytes of a column, before compression, from which a block is left as it is."""
 FULL_COLUMNS = 4
 """Columns that count for that: a block with many is full earlier, so that no step takes long."""
+DENSE_COLUMN = 1 << 16
+"""Bytes of a column from which it is compressed, though it will be merged again."""
+REST_SECONDS = 4.0
+"""When a topic has gained no block for so long, what is left of it is merged without waiting for FAN_OUT blocks."""
+REST_GROWTH = 2
+"""Then a block is merged with the later ones unless it is more than so many times as large as they are together."""
 
-STEP_BLOCKS = 128
+MERGE_BLOCKS = 512
+"""Of more blocks, those of lower levels are merged first, so that no step takes long."""
+STEP_BLOCKS = 512
 STEP_BYTES = 1 << 20
 """About what is merged in one transaction."""
+STEP_READS = 32
+"""How often a step reads headers."""
 HEADERS = 1024
 
 _PARTS = struct.Struct(">QII")
 _PART_COLUMNS = ("gap", "points")
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What planning needs to know of a stored block."""
+class Header(NamedTuple):
+    """What planning needs to know of a stored block; a tuple, because sweeps read many."""
 
     seq: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a header
     k: int
     n: int
     level: int
     columns: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes of its points before compression."""
-        return self.k * self.n * point_size(self.columns)
-
-    @property
-    def full_size(self) -> int:
-        """The size from which a block of such columns does not grow any more."""
-        return FULL_COLUMN * min(column_count(self.columns), FULL_COLUMNS)
-
-    @property
-    def full(self) -> bool:
-        """Whether it is not to grow any more."""
-        return self.size >= self.full_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +67,7 @@ class Merge:
     seqs: tuple[int, ...]
     level: int
     size: int
+    dense: bool
 
 
 class Planner:
@@ -79,29 +79,39 @@ class Planner:
     def __init__(self, damaged: Iterable[int] = ()) -> None:
         self.merges: deque[Merge] = deque()
         self._damaged = set(damaged)
-        self._runs: dict[tuple[int, int], list[Header]] = {}
+        self._runs: dict[tuple[int, int], list[_Piece]] = {}
         self._keys: list[tuple[int, int]] = []  # of the runs, sorted; their indexes do not overlap
 
     @property
     def waiting(self) -> list[int]:
         """Numbers of the blocks that may be merged with later ones."""
-        return [header.seq for run in self._runs.values() for header in run]
+        return [piece.seq for run in self._runs.values() for piece in run]
 
     def add(self, header: Header) -> None:
         """Takes the next block."""
-        key = header.index, header.k
+        seq, index, k, n, level, columns = header
+        key = index, k
         run = self._runs.get(key)
         if run is None:
             run = self._open(key)
-        elif run and dtypes(run[-1].columns) != dtypes(header.columns):
+        elif run and run[-1].columns != columns and dtypes(run[-1].columns) != dtypes(columns):
             self._close(run)
-        if header.full or header.seq in self._damaged:
+        size = k * n * point_size(columns)
+        if size >= full_size(columns) or seq in self._damaged:
             self._close(run)
         else:
-            run.append(header)
+            run.append(_Piece(seq, level, size, columns, (seq,)))
             self._raise(run)
 
-    def _open(self, key: tuple[int, int]) -> list[Header]:
+    def finish(self, resting: bool) -> None:
+        """No block is left. Of a resting topic there will be none for long, so fewer blocks are worth a merge."""
+        for run in self._runs.values():
+            if run and resting:
+                start = _worth_a_merge(run)
+                run[start:] = [self._merge(run[start:], max(piece.level for piece in run[start:]))]
+            run[:] = [self._made(piece, dense=resting) for piece in run]
+
+    def _open(self, key: tuple[int, int]) -> list[_Piece]:
         """A run; those of other shapes that share an index with it end, because points of an index stay in order."""
         index, k = key
         first = bisect_left(self._keys, key)
@@ -114,66 +124,115 @@ class Planner:
         self._keys[first:last] = [key]
         return self._runs.setdefault(key, [])
 
-    def _raise(self, run: list[Header]) -> None:
+    def _raise(self, run: list[_Piece]) -> None:
+        full = full_size(run[-1].columns)
         while run:
-            level, start, size = run[-1].level, len(run), 0
-            while start and run[start - 1].level <= level and size < run[-1].full_size:
+            start, level, size = len(run), run[-1].level, 0
+            while start and run[start - 1].level <= level and size < full:
                 start -= 1
                 size += run[start].size
-            if len(run) - start < (2 if size >= run[-1].full_size else FAN_OUT):
+            if len(run) - start < (2 if size >= full else FAN_OUT):
                 return
             run[start:] = [self._merge(run[start:], level + 1)]
-            if run[-1].full:
-                run.pop()
+            if size >= full:
+                self._made(run.pop())
                 self._close(run)
 
-    def _close(self, run: list[Header]) -> None:
+    def _close(self, run: list[_Piece]) -> None:
         """Ends a run that cannot grow any more: what is left of it becomes as few blocks as can be."""
         while run:
             stop = size = 0
-            while stop < len(run) and size < run[0].full_size:
+            while stop < len(run) and size < full_size(run[0].columns):
                 size += run[stop].size
                 stop += 1
-            if stop > 1:
-                self._merge(run[:stop], max(header.level for header in run[:stop]))
+            self._made(self._merge(run[:stop], max(piece.level for piece in run[:stop])), dense=True)
             del run[:stop]
 
-    def _merge(self, parts: Sequence[Header], level: int) -> Header:
-        last = parts[-1]
-        merged = replace(last, n=sum(part.n for part in parts), level=level)
-        self.merges.append(Merge(tuple(part.seq for part in parts), level, merged.size))
-        return merged
+    def _merge(self, pieces: Sequence[_Piece], level: int) -> _Piece:
+        if sum(len(piece.seqs) for piece in pieces) > MERGE_BLOCKS:
+            pieces = [self._made(piece) for piece in pieces]
+        size, seqs = sum(piece.size for piece in pieces), tuple(chain.from_iterable(piece.seqs for piece in pieces))
+        return pieces[-1]._replace(level=level, size=size, seqs=seqs)
+
+    def _made(self, piece: _Piece, *, dense: bool = False) -> _Piece:
+        """The piece as one stored block."""
+        if len(piece.seqs) > 1:
+            dense |= piece.size >= DENSE_COLUMN * column_count(piece.columns)
+            self.merges.append(Merge(piece.seqs, piece.level, piece.size, dense))
+        return piece._replace(seqs=(piece.seq,))
+
+
+class _Piece(NamedTuple):
+    """A block that is stored, or is to be merged of several that are. `size`: bytes of its points uncompressed."""
+
+    seq: int
+    level: int
+    size: int
+    columns: bytes
+    seqs: tuple[int, ...]
+
+
+@lru_cache(maxsize=1024)
+def full_size(columns: bytes) -> int:
+    """The size, in bytes before compression, from which a block of such columns does not grow any more."""
+    return FULL_COLUMN * min(column_count(columns), FULL_COLUMNS)
+
+
+def _worth_a_merge(run: Sequence[_Piece]) -> int:
+    """Where the blocks begin that become one when a topic rests: so that none is merged again for a little growth."""
+    start, later = len(run), 0
+    while start and (not later or run[start - 1].size <= REST_GROWTH * later):
+        start -= 1
+        later += run[start].size
+    return start
 
 
 class Sweep:
     """One pass over a topic's blocks, from a number on."""
 
-    def __init__(self, topic: int, position: int, damaged: Iterable[int]) -> None:
+    def __init__(self, topic: int, position: int, damaged: Iterable[int], *, resting: bool = False) -> None:
         self.topic = topic
         self.position = position
         self.ended = False
         self.planner = Planner(damaged)
+        self._resting = resting
 
     def feed(self, headers: Sequence[Header]) -> None:
         """Takes the HEADERS blocks after `position`, or fewer: then there are no more."""
         for header in headers:
             self.planner.add(header)
             self.position = header.seq
-        self.ended = len(headers) < HEADERS
+        if len(headers) < HEADERS:
+            self.ended = True
+            self.planner.finish(self._resting)
 
-    def step(self) -> list[Merge]:
-        """The next merges that make one small transaction."""
-        merges, taken = self.planner.merges, list[Merge]()
-        blocks = size = 0
-        while merges and (not taken or (blocks < STEP_BLOCKS and size + merges[0].size <= STEP_BYTES)):
-            taken.append(merges.popleft())
-            blocks += len(taken[-1].seqs)
-            size += taken[-1].size
-        return taken
+
+class Step:
+    """Merges, of one sweep or several, that make one small transaction."""
+
+    def __init__(self) -> None:
+        self.merges: list[Merge] = []
+        self.topics: dict[int, None] = {}
+        self.reads = 0
+        self._blocks = self._size = 0
+
+    def take(self, sweep: Sweep) -> None:
+        """Takes what there is room for of the sweep's merges, in their order."""
+        merges = sweep.planner.merges
+        while merges and self._has_room(merges[0]):
+            self.merges.append(merges.popleft())
+            self.topics[sweep.topic] = None
+            self._blocks += len(self.merges[-1].seqs)
+            self._size += self.merges[-1].size
+
+    def _has_room(self, merge: Merge) -> bool:
+        return not self.merges or (
+            self._blocks + len(merge.seqs) <= STEP_BLOCKS and self._size + merge.size <= STEP_BYTES
+        )
 
 
 class Agenda:
-    """Which topics have gained enough blocks to be swept, and where each sweep begins."""
+    """Which topics have gained enough blocks to be swept, or rest, and where each sweep begins."""
 
     def __init__(self) -> None:
         self.current: Sweep | None = None
@@ -181,41 +240,64 @@ class Agenda:
         self._fresh: Counter[int] = Counter()
         self._waiting: dict[int, int] = {}
         self._floors: dict[int, int] = {}
-        self._due: dict[int, None] = {}
+        self._since = math.inf  # when the current sweep was due
+        self._due: dict[int, float] = {}
+        self._touched: dict[int, float] = {}  # since when topics with small blocks rest, the longest first
 
-    def note(self, blocks: Mapping[int, int]) -> None:
+    def note(self, blocks: Mapping[int, int], now: float) -> None:
         """Counts new blocks. A topic is due when they are many beside those that a sweep would look at again."""
         for topic, count in blocks.items():
             self._fresh[topic] += count
             if self._fresh[topic] >= max(FAN_OUT, self._waiting.get(topic, 0) // 4):
-                self._due[topic] = None
+                self._due.setdefault(topic, now)
+            self._touched.pop(topic, None)
+            self._touched[topic] = now
 
-    def sweep(self) -> Sweep | None:
+    def wait(self, now: float) -> float:
+        """Seconds until a sweep is due; below 0.0: since when; infinity: none will be before the next blocks."""
+        rested = next(iter(self._touched.values()), math.inf) + REST_SECONDS
+        return min(self._since, next(iter(self._due.values()), math.inf), rested) - now
+
+    def sweep(self, now: float) -> Sweep | None:
         """The sweep that is under way, or the next."""
         if self.current is None and self._due:
             topic = next(iter(self._due))
-            del self._due[topic]
-            self._fresh.pop(topic, None)
-            self.current = Sweep(topic, self._floors.get(topic, 0), self._damaged)
+            self._begin(topic, self._due[topic], resting=False)
+        while self.current is None and self._touched and self.wait(now) <= 0.0:
+            topic = next(iter(self._touched))
+            touched = self._touched.pop(topic)
+            if self._waiting.get(topic, 1) + self._fresh[topic] > 1:
+                self._begin(topic, touched + REST_SECONDS, resting=True)
         return self.current
+
+    def _begin(self, topic: int, since: float, *, resting: bool) -> None:
+        self._due.pop(topic, None)
+        self._fresh.pop(topic, None)
+        self._since = since
+        self.current = Sweep(topic, self._floors.get(topic, 0), self._damaged, resting=resting)
 
     def finish(self, sweep: Sweep) -> None:
         """Ends a sweep: full blocks at the beginning are not looked at again."""
         waiting = sweep.planner.waiting
         self._waiting[sweep.topic] = len(waiting)
         self._floors[sweep.topic] = min(waiting, default=sweep.position + 1) - 1
-        self.current = None
+        self._end()
 
-    def abandon(self, sweep: Sweep, damaged: int | None = None) -> None:
-        """Gives up a sweep: its later merges would rely on one that failed. The next leaves the damaged block alone."""
+    def _end(self) -> None:
+        self.current, self._since = None, math.inf
+
+    def abandon(self, topics: Iterable[int], now: float, damaged: int | None = None) -> None:
+        """Begins these topics anew: their later merges would rely on one that failed. A damaged block is left alone."""
         if damaged is not None:
             self._damaged.add(damaged)
-        self._due[sweep.topic] = None
-        self.current = None
+        self._end()
+        for topic in topics:
+            self._floors.pop(topic, None)
+            self._waiting.pop(topic, None)
+            self._due.setdefault(topic, now)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A block with its number, and its parts if it was merged."""
 
     seq: int
@@ -230,23 +312,31 @@ class StaleError(Exception):
 class DamagedError(Exception):
     """A stored block cannot be read."""
 
-    def __init__(self, seq: int, reason: MalformedError) -> None:
+    def __init__(self, stored: Stored, reason: MalformedError) -> None:
         super().__init__(str(reason))
-        self.seq = seq
+        self.seq = stored.seq
+        self.topic = stored.block.topic
 
 
-def merge(stored: Sequence[Stored]) -> Stored:
+def merge(stored: Sequence[Stored], *, dense: bool = True) -> Stored:
     """One block in the place of several, which are in order. Raises DamagedError for one whose CRC does not match."""
-    numbers, points = zip(*(_parts_of(one) for one in stored), strict=True)
-    block = encode(join([_decoded(one) for one in stored]), dense=True)
-    return Stored(stored[-1].seq, pack_parts(np.concatenate(numbers), np.concatenate(points)), block)
+    numbers, points = _parts_of_all(stored)
+    block = encode(_joined(stored), dense=dense)
+    return Stored(stored[-1].seq, pack_parts(numbers, points), block)
 
 
-def _decoded(stored: Stored) -> Block:
+def _joined(stored: Sequence[Stored]) -> Block:
+    blocks = [one.block for one in stored]
+    names = _names(blocks[0])
     try:
-        return decode(stored.block, _names(stored.block))
-    except MalformedError as error:
-        raise DamagedError(stored.seq, error) from error
+        return decode_joined(blocks, names)
+    except MalformedError:
+        for one in stored:
+            try:
+                decode(one.block, names)
+            except MalformedError as error:
+                raise DamagedError(one, error) from error
+        raise
 
 
 def _names(block: EncodedBlock) -> Sequence[str]:
@@ -254,13 +344,25 @@ def _names(block: EncodedBlock) -> Sequence[str]:
     return [str(place) for place in range(column_count(block.columns))]
 
 
+def _parts_of_all(stored: Sequence[Stored]) -> tuple[Array, Array]:
+    numbers, points = list[Array](), list[Array]()
+    for merged, group in groupby(stored, lambda one: one.parts is not None):
+        if merged:
+            for found in map(_parts_of, group):
+                numbers.append(found[0])
+                points.append(found[1])
+        else:
+            ends = np.array([(one.seq, one.block.n) for one in group], "<i8").T
+            numbers.append(ends[0])
+            points.append(ends[1])
+    return np.concatenate(numbers), np.concatenate(points)
+
+
 def _parts_of(stored: Stored) -> tuple[Array, Array]:
-    if stored.parts is None:
-        return np.array([stored.seq], "<i8"), np.array([stored.block.n], "<i8")
     try:
-        return unpack_parts(stored.parts)
+        return unpack_parts(stored.parts or b"")
     except MalformedError as error:
-        raise DamagedError(stored.seq, error) from error
+        raise DamagedError(stored, error) from error
 
 
 def pack_parts(numbers: Array, points: Array) -> bytes:

@@ -73,7 +73,7 @@ class MemoryStore(Store):
         if fresh:
             for block in batch.blocks:
                 if block.topic not in rejected:
-                    self._add(replace(block, topic=bindings[block.topic]), changes)
+                    self._add(block._replace(topic=bindings[block.topic]), changes)
         return Ack(batch.number, rejected=rejected)
 
     def _gone(self, batch: Batch, bindings: Mapping[int, int]) -> tuple[int, ...]:

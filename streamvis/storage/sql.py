@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -23,13 +24,14 @@ from streamvis.records import Ack, Batch, Config, Declaration, Topic, pack_curso
 from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Page, Store, Submission
 from streamvis.storage.compaction import (
     HEADERS,
+    STEP_READS,
     Agenda,
     DamagedError,
     Header,
     Merge,
     StaleError,
+    Step,
     Stored,
-    Sweep,
     clip,
     parts_bound,
 )
@@ -286,7 +288,7 @@ class SqlStore(Store):
             self._store(session, plan)
         plan.bind()
         if self._agenda:
-            self._agenda.note(Counter(map(itemgetter(2), plan.rows)))
+            self._agenda.note(Counter(map(itemgetter(2), plan.rows)), time.monotonic())
         cursor = pack_cursor({self.shard: plan.seq})
         return [replace(ack, cursor=cursor) if ack.stored else ack for ack in acks], plan.commit()
 
@@ -405,9 +407,9 @@ class SqlStore(Store):
         seen = dict(previous.seen) if previous else {}
         bounds = topic, last, upto, parts_bound(upto)
         with self._reading() as session, closing(session.execute(_PAGE, bounds)) as rows:
-            for seq, parts, *fields in rows:
-                whole = EncodedBlock(topic, *fields)
-                key = whole.index, whole.k
+            for seq, parts, index, k, n, columns, payload, crc in rows:
+                whole = EncodedBlock(topic, index, k, n, columns, payload, crc)
+                key = index, k
                 block = clip(Stored(seq, parts, whole), max(after, seen.get(key, 0)), upto) if parts else whole
                 if block is None:
                     continue
@@ -419,36 +421,43 @@ class SqlStore(Store):
                 last = seq
         return Page(tuple(blocks), last, done=True)
 
-    def compact(self) -> bool:
+    def compact(self) -> float:
         """See Store."""
+        now = time.monotonic()
         if self._agenda is None:
             self._agenda = Agenda()
             with self._reading() as session:
-                self._agenda.note(dict(session.execute(_COUNTS)))
-        sweep = self._agenda.sweep()
-        if sweep is None:
-            return False
+                self._agenda.note(dict(session.execute(_COUNTS)), now)
+        agenda = self._agenda
+        step = self._plan(agenda, now)
         try:
-            self._sweep(sweep)
+            self._make(step.merges)
         except StaleError:
-            self._agenda.abandon(sweep)
+            agenda.abandon(step.topics, now)
         except DamagedError as error:
-            _log.error("block %d of topic %d is damaged and left as it is: %s", error.seq, sweep.topic, error)
-            self._agenda.abandon(sweep, error.seq)
+            _log.error("block %d of topic %d is damaged and left as it is: %s", error.seq, error.topic, error)
+            agenda.abandon(step.topics, now, error.seq)
         except StoreError:
-            self._agenda.abandon(sweep)
+            agenda.abandon(step.topics, now)
             raise
-        else:
-            if sweep.ended and not sweep.planner.merges:
-                self._agenda.finish(sweep)
-        return True
+        return agenda.wait(now)
 
-    def _sweep(self, sweep: Sweep) -> None:
-        if not sweep.planner.merges:
-            with self._reading() as session:
-                rows = list(session.execute(_HEADERS, (sweep.topic, sweep.position, HEADERS)))
-            sweep.feed([Header(*row) for row in rows])
-        if merges := sweep.step():
+    def _plan(self, agenda: Agenda, now: float) -> Step:
+        step = Step()
+        with self._reading() as session:
+            while sweep := agenda.sweep(now):
+                step.take(sweep)
+                if sweep.planner.merges or step.reads == STEP_READS:
+                    break
+                if sweep.ended:
+                    agenda.finish(sweep)
+                    continue
+                step.reads += 1
+                sweep.feed([Header(*row) for row in session.execute(_HEADERS, (sweep.topic, sweep.position, HEADERS))])
+        return step
+
+    def _make(self, merges: Sequence[Merge]) -> None:
+        if merges:
             with self._writing() as session:
                 for planned in merges:
                     self._merge(session, planned)
@@ -458,7 +467,8 @@ class SqlStore(Store):
         rows = sorted(_select(session, _STORED, keys))
         if len(rows) != len(keys):
             raise StaleError
-        merged = merge_blocks([Stored(seq, parts, EncodedBlock(*fields)) for seq, parts, *fields in rows])
+        stored = [Stored(row[0], row[1], EncodedBlock._make(row[2:])) for row in rows]
+        merged = merge_blocks(stored, dense=planned.dense)
         new = merged.block
         head = self.shard, merged.seq, new.topic, new.index, new.k, new.n, planned.level
         session.executemany(_DELETE_BLOCK, keys)
@@ -508,15 +518,16 @@ def _singles(keys: Iterable[Any]) -> list[tuple[Any]]:
     return [(key,) for key in keys]
 
 
-def _select(session: Session, statement: str, keys: Collection[tuple[Any, ...]]) -> Iterator[Any]:
+def _select(session: Session, statement: str, keys: Collection[tuple[Any, ...]]) -> list[Any]:
     """The rows of those keys. The last key is repeated to make few distinct statements, which stay prepared."""
-    remaining = list(keys)
+    remaining, rows = list(keys), list[Any]()
     while remaining:
         chunk = remaining[-_KEYS_PER_STATEMENT:]
         del remaining[-_KEYS_PER_STATEMENT:]
         chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
         marks = ", ".join([f"({', '.join('?' * len(chunk[0]))})"] * len(chunk))
-        yield from session.execute(statement.format(keys=marks), [value for key in chunk for value in key])
+        rows += session.execute(statement.format(keys=marks), [value for key in chunk for value in key])
+    return rows
 
 
 def _topic(row: tuple[int, str, str, str, int, int]) -> Topic:
