@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -28,11 +29,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
-    """A plugin as `streamvis plugins` lists it; `problems` says what failed and why."""
+    """A plugin as `streamvis plugins` lists it.
+
+    `adapters` are the names that `streamvis.create` takes; `problems` says what failed and why.
+    """
 
     name: str
     version: str
     hooks: tuple[str, ...]
+    adapters: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -96,12 +101,7 @@ class Plugins:
         """The names that all plugins give under a hook. Of two that give the same, the one loaded first counts."""
         return self._unique(
             hook,
-            [
-                (plugin, name, value)
-                for plugin, names in self.call(hook)
-                if self._fits(plugin, hook, names, (Mapping,), "a dict")
-                for name, value in names.items()
-            ],
+            [(plugin, name, value) for plugin, names in self._named(hook) for name, value in names.items()],
         )
 
     def commands(self) -> dict[str, click.Command]:
@@ -116,8 +116,8 @@ class Plugins:
         adapters = self.gather("streamvis_adapters")
         if name not in adapters:
             raise PluginError(
-                f"no adapter is called {name!r}; there are {', '.join(sorted(adapters))} — "
-                "install the package that brings it, or see `streamvis plugins`"
+                f"no adapter is called {name!r}; there are {', '.join(sorted(adapters))}. The package that brings it "
+                f"may be called streamvis-{name}; `streamvis plugins` says what failed to load"
             )
         return resolve(adapters[name])(**arguments)
 
@@ -127,8 +127,9 @@ class Plugins:
 
     def infos(self) -> list[PluginInfo]:
         """Every plugin that loaded or failed to, the built-in one first."""
+        adapters = {plugin: tuple(names) for plugin, names in self._named("streamvis_adapters")}
         return [
-            PluginInfo(name, version, self._hooks(name), tuple(self._problems.get(name, ())))
+            PluginInfo(name, version, self._hooks(name), adapters.get(name, ()), tuple(self._problems.get(name, ())))
             for name, version in self._versions.items()
         ]
 
@@ -145,6 +146,14 @@ class Plugins:
             self._fail(entry.name, str(error))
         except Exception as error:  # noqa: BLE001 - importing a plugin runs its code: counted, logged, contained
             self._fail(entry.name, f"does not load: {type(error).__name__}: {error}")
+
+    def _named(self, hook: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """The dicts that plugins give under a hook."""
+        return [
+            (plugin, names)
+            for plugin, names in self.call(hook)
+            if self._fits(plugin, hook, names, (Mapping,), "a dict")
+        ]
 
     def _fits(self, plugin: str, hook: str, given: Any, kinds: tuple[type, ...], expected: str) -> bool:
         """Whether a hook gave what its spec says; what else it gave is a problem of the plugin."""
@@ -204,14 +213,27 @@ def resolve(reference: str) -> Any:
     module, _, attribute = reference.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except ImportError as error:
+        raise PluginError(f"{reference!r} cannot be imported: {error}") from error
+    except (AttributeError, ValueError) as error:
         raise PluginError(f"{reference!r} cannot be imported: {error}; expected module:attribute") from error
 
 
 @functools.cache
 def default() -> Plugins:
-    """The installed plugins that STREAMVIS_PLUGINS allows, loaded at the first call."""
-    return Plugins(allow=settings.plugin_allow_list())
+    """The installed plugins that the environment allows, loaded at the first call."""
+    return Plugins(allow=settings.plugin_allow_list(), block=settings.plugin_block_list())
+
+
+@contextmanager
+def without(names: Iterable[str]) -> Iterator[None]:
+    """This program, and those that it starts meanwhile, do without these plugins."""
+    with settings.blocked_plugins(names):
+        default.cache_clear()
+        try:
+            yield
+        finally:
+            default.cache_clear()
 
 
 def create(name: str, **arguments: Any) -> Any:

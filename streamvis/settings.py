@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 DEFAULT_GRPC_URI = "localhost:8081"
@@ -16,8 +18,25 @@ def grpc_uri() -> str:
 
 def plugin_allow_list() -> list[str] | None:
     """STREAMVIS_PLUGINS as a list of names; None when it is not set, which allows all."""
-    value = os.environ.get("STREAMVIS_PLUGINS")
-    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
+    return _names("STREAMVIS_PLUGINS")
+
+
+def plugin_block_list() -> list[str]:
+    """STREAMVIS_NO_PLUGINS as a list of names: what `--no-plugin` leaves out, here and in the programs it starts."""
+    return _names("STREAMVIS_NO_PLUGINS") or []
+
+
+@contextmanager
+def blocked_plugins(names: Iterable[str]) -> Iterator[None]:
+    """Adds these names to STREAMVIS_NO_PLUGINS meanwhile."""
+    before = os.environ.get("STREAMVIS_NO_PLUGINS")
+    os.environ["STREAMVIS_NO_PLUGINS"] = ",".join([*plugin_block_list(), *names])
+    try:
+        yield
+    finally:
+        del os.environ["STREAMVIS_NO_PLUGINS"]
+        if before is not None:
+            os.environ["STREAMVIS_NO_PLUGINS"] = before
 
 
 def data_dir() -> Path:
@@ -33,6 +52,11 @@ def spool_dir() -> Path:
 def has_display() -> bool:
     """Whether opening a browser can show a window; without one it would take over the terminal."""
     return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _names(variable: str) -> list[str] | None:
+    value = os.environ.get(variable)
+    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
 
 
 def _xdg(variable: str, default: str) -> Path:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,11 +84,20 @@ def test_every_hook_has_a_test_here() -> None:
     assert [hook for hook in HOOKS if f"test_hook_{hook.removeprefix('streamvis_')}" not in globals()] == []
 
 
+def test_the_hooks_are_those_of_the_contract() -> None:
+    """None is missing, none is added in passing."""
+    given = "sinks array_types adapters stores importers commands glyphs run_started run_finished"
+    assert sorted(f"streamvis_{name}" for name in given.split()) == HOOKS
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_is_specified_and_documented(hook: str, loaded: Plugins) -> None:
-    """Each hook has a spec that pluggy knows, with a docstring."""
+    """Each hook has a spec that pluggy knows, with a docstring, and its exact signature in the docs."""
+    specification = getattr(hookspecs, hook)
     assert getattr(loaded._manager.hook, hook).spec is not None
-    assert getattr(hookspecs, hook).__doc__
+    assert specification.__doc__
+    signature = f"{hook}{inspect.signature(specification)}".replace("'", "")
+    assert f"\n### `{signature}`\n" in (Path(__file__).parents[1] / "docs" / "hooks.md").read_text()
 
 
 def test_hook_sinks(loaded: Plugins) -> None:
@@ -191,7 +203,7 @@ def test_an_installed_plugin_is_found_by_its_entry_point() -> None:
     """A plugin needs nothing but its entry point; its version is that of its distribution."""
     found = Plugins()
     assert found.create("fake", a=1) == SimpleNamespace(a=1)
-    assert info(found, "fake") == plugins.PluginInfo("fake", "1.2", ("streamvis_adapters",))
+    assert info(found, "fake") == plugins.PluginInfo("fake", "1.2", ("streamvis_adapters",), ("fake",))
 
 
 @pytest.mark.usefixtures("installed")
@@ -262,10 +274,46 @@ def test_the_first_to_take_a_name_keeps_it(loaded: Plugins) -> None:
 
 
 def test_a_hook_of_the_wrong_type_is_a_problem_of_its_plugin(loaded: Plugins) -> None:
-    """What is no dict where one is expected is left out, with the reason."""
-    loaded.register(module(streamvis_glyphs=lambda: ["bar"]), "wrong")
+    """What is no dict, no list or no command where one is expected is left out, with the reason."""
+    loaded.register(module(streamvis_glyphs=lambda: ["bar"], streamvis_commands=lambda: "hello"), "wrong")
+    loaded.register(module(streamvis_commands=lambda: [print, click.Command("hello")]), "half")
     assert loaded.gather("streamvis_glyphs") == {}
-    assert "expected a dict" in info(loaded, "wrong").problems[0]
+    assert list(loaded.commands()) == ["hello"]
+    assert info(loaded, "wrong").problems == (
+        "streamvis_glyphs: returned list, expected a dict",
+        "streamvis_commands: returned str, expected a list",
+    )
+    assert info(loaded, "half").problems == (
+        "streamvis_commands: returned builtin_function_or_method, expected a Command",
+    )
+
+
+def test_of_two_commands_of_one_name_the_first_counts(loaded: Plugins) -> None:
+    """As for every other name that plugins give."""
+    first, second = click.Command("hello"), click.Command("hello")
+    loaded.register(module(streamvis_commands=lambda: [first]), "first")
+    loaded.register(module(streamvis_commands=lambda: [second]), "second")
+    assert loaded.commands() == {"hello": first}
+    assert "already given by first" in info(loaded, "second").problems[0]
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_program_does_without_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So do the programs that it starts; afterwards everything is as before."""
+    monkeypatch.setenv("STREAMVIS_NO_PLUGINS", "viewer")
+    child = "from streamvis import plugins; print('fake' in plugins.default().gather('streamvis_adapters'))"
+    plugins.default.cache_clear()
+    try:
+        with plugins.without(["fake"]):
+            names = [info.name for info in plugins.default().infos()]
+            assert not {"fake", "viewer"} & set(names)
+            assert subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout == (
+                "False\n"
+            )
+        assert "fake" in plugins.default().gather("streamvis_adapters")
+        assert os.environ["STREAMVIS_NO_PLUGINS"] == "viewer"
+    finally:
+        plugins.default.cache_clear()
 
 
 def test_a_plugin_that_does_not_fit_leaves_nothing_behind(loaded: Plugins) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from streamvis import __version__, settings
+from streamvis import __version__
 from streamvis.errors import StreamvisError, UsageError
-from streamvis.plugins import Plugins, default
+from streamvis.plugins import Plugins, default, without
 
 if TYPE_CHECKING:
     from streamvis.client import Client
@@ -81,7 +81,7 @@ def plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
 
 def _block(ctx: click.Context, _: click.Parameter, names: tuple[str, ...]) -> None:
     if names:
-        ctx.obj = Plugins(allow=settings.plugin_allow_list(), block=names)
+        ctx.with_resource(without(names))
 
 
 @click.group(cls=_Program, invoke_without_command=True, epilog="\b\nExample:\n  streamvis demo")

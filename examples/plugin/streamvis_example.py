@@ -1,0 +1,110 @@
+"""A plugin of streamvis: a sink, an array type, a command and a kind of drawing, each through its hook.
+
+    pip install examples/plugin
+    streamvis plugins
+
+This file and its pyproject.toml are all of it. What a hook needs is imported inside: `streamvis --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streamvis import Block, hookimpl
+
+
+@hookimpl
+def streamvis_sinks(run: Any) -> list[Any]:
+    """Each point as a line of JSON in the file that STREAMVIS_EXAMPLE_FILE names."""
+    path = os.environ.get("STREAMVIS_EXAMPLE_FILE")
+    return [JsonLines(Path(path), run.scope)] if path else []
+
+
+class JsonLines:
+    """Has a thread of its own: it may take its time, and fail, without harm to the run."""
+
+    def __init__(self, path: Path, scope: str) -> None:
+        self._file = path.open("a")
+        self._scope = scope
+
+    def write(self, blocks: Sequence[tuple[str, Block]]) -> None:
+        """Takes one flush."""
+        for name, block in blocks:
+            for index, columns in block.series():
+                points = zip(*(values.tolist() for values in columns.values()), strict=True)
+                self._put({"name": name, "index": index, **dict(zip(columns, point, strict=True))} for point in points)
+
+    def write_config(self, values: Mapping[str, Any]) -> None:
+        """Takes hyperparameters."""
+        self._put([{"config": values}])
+
+    def close(self) -> None:
+        """The run has ended."""
+        self._file.close()
+
+    def _put(self, lines: Any) -> None:
+        self._file.writelines(json.dumps({"scope": self._scope, **line}) + "\n" for line in lines)
+        self._file.flush()
+
+
+@hookimpl
+def streamvis_array_types() -> list[Any]:
+    """Python's own `array.array`."""
+    return [PythonArrays()]
+
+
+class PythonArrays:
+    """They live on the host: the copy at the call is all that there is to do."""
+
+    name = "array"
+
+    def accepts(self, kind: type) -> bool:
+        """Whether values of this type are ours."""
+        return issubclass(kind, array.array)
+
+    def snapshot(self, value: array.array[Any]) -> Any:
+        """The values as they are now."""
+        import numpy as np
+
+        return np.array(value)
+
+    def transfer(self, snapshots: Sequence[Any]) -> list[Any]:
+        """They are numpy arrays already."""
+        return list(snapshots)
+
+
+@hookimpl
+def streamvis_commands() -> list[click.Command]:
+    """`streamvis last`."""
+    return [last]
+
+
+@click.command("last", epilog="Example: streamvis last localhost:8081 run24")
+@click.argument("grpc_uri")
+@click.argument("scope")
+def last(grpc_uri: str, scope: str) -> None:
+    """Print the last point of each series of SCOPE."""
+    from streamvis import Client
+
+    with Client(grpc_uri) as client:
+        for (_, name, index), columns in client.fetch(scope).items():
+            point = " ".join(f"{column}={values[-1].item()}" for column, values in columns.items())
+            click.echo(f"{name}\t{index}\t{point}")
+
+
+@hookimpl
+def streamvis_glyphs() -> dict[str, Any]:
+    """`glyph_kind: bold`: a line that is seen from the back row."""
+    from streamvis_viewer.glyphs import Glyph, LineOptions
+
+    class BoldOptions(LineOptions):
+        line_width: float = 6.0
+
+    return {"bold": Glyph(BoldOptions, "streamvis_viewer.layers:LineLayer")}

@@ -1,0 +1,147 @@
+"""The example of a plugin, installed by pip into an environment of its own and used through its entry point."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+import venv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from streamvis import Client
+from streamvis.server.run import ServerThread, serving
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
+
+Python: TypeAlias = Callable[..., str]
+
+LOG = """
+import array, sys
+from streamvis import DataLogger
+
+values = array.array("f", [0.5, 0.25])
+with DataLogger("run24", sys.argv[1], spool_dir=sys.argv[2]) as logger:
+    logger.write_config({"lr": 1})
+    logger.write("loss", x=array.array("q", [1, 2]), y=values)
+    values[0] = 7
+    assert logger.stats()["sinks"].keys() == {"example"}
+"""
+
+DRAW = """
+import sys
+from pathlib import Path
+from streamvis_viewer import load
+
+plot = load(Path(sys.argv[1])).plots["loss"]
+print(plot.glyph.build("p0", plot.glyph_options).line_width)
+"""
+
+
+@pytest.fixture(name="python", scope="module")
+def _python(tmp_path_factory: pytest.TempPathFactory) -> Python:
+    """The interpreter of a new environment that has what this one has, and in which the example is installed."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder)
+    interpreter = folder / "bin" / "python"
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+
+    def python(*arguments: str | Path, **environment: str) -> str:
+        variables = {**os.environ, **environment}
+        ran = subprocess.run(
+            [interpreter, *arguments], capture_output=True, text=True, timeout=100, env=variables, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    python("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", EXAMPLE)
+    return python
+
+
+@pytest.fixture(name="server", scope="module")
+def _server() -> Iterator[ServerThread]:
+    with serving("memory:") as server:
+        yield server
+
+
+@pytest.fixture(name="lines", scope="module")
+def _lines(python: Python, server: ServerThread, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What the example's sink wrote of a run that logged an array of the example's type."""
+    folder = tmp_path_factory.mktemp("run")
+    python("-c", LOG, server.uri, folder / "spool", STREAMVIS_EXAMPLE_FILE=str(folder / "lines"))
+    return (folder / "lines").read_text().splitlines()
+
+
+def test_it_is_listed_without_problems(python: Python) -> None:
+    """`streamvis plugins` shows its version and its hooks."""
+    listed = {plugin["name"]: plugin for plugin in json.loads(python("-m", "streamvis", "plugins", "--json"))}
+    assert listed["example"] == {
+        "name": "example",
+        "version": "1.0",
+        "hooks": ["streamvis_array_types", "streamvis_commands", "streamvis_glyphs", "streamvis_sinks"],
+        "adapters": [],
+        "problems": [],
+    }
+
+
+@pytest.mark.usefixtures("lines")
+def test_its_array_type_is_stored_as_it_was_at_the_call(server: ServerThread) -> None:
+    """A type that core does not know arrives in its own dtype."""
+    with Client(server.uri) as client:
+        columns = client.fetch("run24", "loss")["run24", "loss", 0]
+    assert {name: (values.dtype.name, values.tolist()) for name, values in columns.items()} == {
+        "x": ("int64", [1, 2]),
+        "y": ("float32", [0.5, 0.25]),
+    }
+
+
+def test_its_sink_gets_what_is_logged(lines: list[str]) -> None:
+    """Every point and the hyperparameters are in its file."""
+    assert [json.loads(line) for line in lines] == [
+        {"scope": "run24", "config": {"lr": 1}},
+        {"scope": "run24", "name": "loss", "index": 0, "x": 1, "y": 0.5},
+        {"scope": "run24", "name": "loss", "index": 0, "x": 2, "y": 0.25},
+    ]
+
+
+@pytest.mark.usefixtures("lines")
+def test_its_command_works(python: Python, server: ServerThread) -> None:
+    """It is in the help and does what it says."""
+    assert "Print the last point of each series" in python("-m", "streamvis", "--help")
+    assert python("-m", "streamvis", "last", server.uri, "run24") == "loss\t0\tx=2 y=0.25\n"
+
+
+def test_its_glyph_draws_a_plot(python: Python, tmp_path: Path) -> None:
+    """A schema may name it, with its options."""
+    (tmp_path / "plots.yaml").write_text("loss: {glyph_kind: bold, columns: [x, y], glyph_kwargs: {line_width: 9.0}}\n")
+    assert python("-c", DRAW, tmp_path / "plots.yaml") == "9.0\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        (["--no-plugin", "example"], {}),
+        ([], {"STREAMVIS_PLUGINS": "viewer"}),
+        ([], {"STREAMVIS_NO_PLUGINS": "example"}),
+    ],
+)
+def test_it_can_be_left_out(python: Python, options: list[str], environment: dict[str, str]) -> None:
+    """By an option or by the environment."""
+    listed = json.loads(python("-m", "streamvis", *options, "plugins", "--json", **environment))
+    assert "example" not in [plugin["name"] for plugin in listed]
+    assert "viewer" in [plugin["name"] for plugin in listed]
+
+
+def test_uninstalling_it_takes_away_what_it_brought(python: Python) -> None:
+    """Afterwards streamvis is as it was without it."""
+    python("-m", "pip", "uninstall", "--quiet", "--yes", "streamvis-example")
+    try:
+        assert "example" not in python("-m", "streamvis", "plugins")
+        assert "last" not in python("-m", "streamvis", "--help").split()
+    finally:
+        python("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", EXAMPLE)
