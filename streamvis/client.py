@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 import grpc
+import numpy as np
 
 from streamvis import settings, transport, wire
 from streamvis.codec import EncodedBlock, decode
@@ -19,7 +20,7 @@ from streamvis.errors import MalformedError, StateError, StreamvisError, Unavail
 from streamvis.filters import Pattern
 from streamvis.points import Collector, Points
 from streamvis.records import Change, Config, Interest, Listing, Query, Topic, unpack_cursor
-from streamvis.reduce import Reduction
+from streamvis.reduce import Condition, Reduction
 
 __all__ = ["Batch", "Client", "Points", "Subscription", "Update"]
 
@@ -112,6 +113,7 @@ class Client:
         name: str | None = None,
         *,
         after: bytes | None = None,
+        where: Mapping[str, float | tuple[float, float]] | None = None,
         window: int | None = None,
         stride: int | None = None,
         x_range: tuple[float, float] | None = None,
@@ -120,14 +122,20 @@ class Client:
     ) -> Points:
         """The points of that scope and name, or of all; with `after`, those since that cursor.
 
-        The server reduces each series: to the means of `window` points every `stride` (by default every `window`), as
+        The server reduces each series: to the points whose columns have the values, or lie in the ranges (low, high),
+        that `where` gives them; of these to the means of `window` points every `stride` (by default every `window`), as
         float64; of these to the range of the column `x`, both ends included; and of these to at most `max_points`, with
         the lowest and highest of every stretch of x. With `after`, the windows that were completed since. Raises
         UsageError for numbers that mean nothing.
         """
         names = () if name is None else (name,)
         asked = Reduction(
-            _count("window", window), _count("stride", stride), x, x_range, _count("max_points", max_points)
+            where=tuple(Condition(name, *_range(f"where[{name!r}]", value)) for name, value in (where or {}).items()),
+            window=_count("window", window),
+            stride=_count("stride", stride),
+            x=x,
+            x_range=None if x_range is None else _range("x_range", x_range),
+            max_points=_count("max_points", max_points),
         )
         reduction = None if asked == Reduction(x=x) else asked
         return self._fetch(Query((), scope, names, exact=True, cursor=after or b"", reduction=reduction))
@@ -357,6 +365,26 @@ def _count(name: str, number: int | None) -> int:
     if number == 0:
         raise UsageError(f"{name} is 0; expected a number from 1, or None")
     return number or 0
+
+
+def _range(name: str, value: float | tuple[float, float]) -> tuple[float, float]:
+    """Both ends; a single number is both. Raises UsageError for what is no number."""
+    ends = value if isinstance(value, tuple) else (value, value)
+    if len(ends) != 2:
+        raise UsageError(f"{name} is {value}; expected a number, or the lower end and the upper")
+    low, high = (_number(name, end) for end in ends)
+    return low, high
+
+
+def _number(name: str, value: float) -> float:
+    """As a Python number; an int beyond int64 as a float."""
+    number = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(number, int | float):
+        raise UsageError(f"{name} has {value!r}; expected a number")
+    try:
+        return number if -(1 << 63) <= number < 1 << 63 else float(number)
+    except OverflowError:
+        raise UsageError(f"{name} has an int that no column can hold") from None
 
 
 def _unavailable(uri: str) -> UnavailableError:

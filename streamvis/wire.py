@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from streamvis.codec import EncodedBlock
 from streamvis.errors import MalformedError
 from streamvis.records import Ack, Batch, Change, Config, Declaration, Interest, Listing, Query, Topic
-from streamvis.reduce import Reduction
+from streamvis.reduce import Condition, Reduction
 from streamvis.v1 import streamvis_pb2 as pb
 
 
@@ -155,7 +155,7 @@ def query_from_pb(message: pb.Query) -> Query:
 
 
 def _reduction_to_pb(reduction: Reduction) -> pb.Reduction:
-    low, high = reduction.x_range or (None, None)
+    low, high = map(_number_to_pb, reduction.x_range) if reduction.x_range else (None, None)
     return pb.Reduction(
         window=reduction.window,
         stride=reduction.stride,
@@ -163,14 +163,40 @@ def _reduction_to_pb(reduction: Reduction) -> pb.Reduction:
         low=low,
         high=high,
         max_points=reduction.max_points,
+        where=[
+            pb.Condition(column=condition.column, low=_number_to_pb(condition.low), high=_number_to_pb(condition.high))
+            for condition in reduction.where
+        ],
     )
 
 
 def _reduction_from_pb(message: pb.Reduction) -> Reduction:
     if message.HasField("low") != message.HasField("high"):
         raise MalformedError("a range of x has one end; expected both or none")
-    x_range = (message.low, message.high) if message.HasField("low") else None
-    return Reduction(message.window, message.stride, message.x, x_range, message.max_points)
+    x_range = (_number_from_pb(message.low), _number_from_pb(message.high)) if message.HasField("low") else None
+    where = tuple(
+        Condition(condition.column, _number_from_pb(condition.low), _number_from_pb(condition.high))
+        for condition in message.where
+    )
+    return Reduction(
+        where=where,
+        window=message.window,
+        stride=message.stride,
+        x=message.x,
+        x_range=x_range,
+        max_points=message.max_points,
+    )
+
+
+def _number_to_pb(number: float) -> pb.Number:
+    return pb.Number(integer=number) if isinstance(number, int) else pb.Number(real=number)
+
+
+def _number_from_pb(message: pb.Number) -> float:
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        raise MalformedError("a range lacks an end; expected both")
+    return message.integer if kind == "integer" else message.real
 
 
 def interest_to_pb(interest: Interest) -> pb.Interest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -244,13 +245,38 @@ def test_the_server_sends_the_reduced_series(client: Client, writer: Writer) -> 
     assert client.fetch("run", "loss", x_range=(8.5, 9), x="y")["run", "loss", 0]["x"].tolist() == [77_777]
     wide = client.fetch("run", "loss", window=1)["run", "loss", 0]["x"]
     assert wide.tolist() == list(range(100_000))
-    for wrong in ({"window": 0}, {"stride": 3}, {"max_points": 1}, {"x_range": (2, 1)}):
-        with pytest.raises(UsageError):
+    for wrong in (
+        {"window": 0},
+        {"stride": 3},
+        {"max_points": 1},
+        {"x_range": (2, 1)},
+        {"where": {"x": (2, 1)}},
+        {"where": {"x": math.nan}},
+        {"where": {"x": "1"}},
+        {"where": {"x": (1, 2, 3)}},
+        {"where": {"x": 10**400}},
+    ):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
             client.fetch("run", **wrong)  # type: ignore[arg-type] # one of several keywords
     with client.subscribe() as subscription:
-        subscription.add(1, Query(reduction=Reduction(2)))
+        subscription.add(1, Query(reduction=Reduction(window=2)))
         with pytest.raises(UsageError, match="an interest cannot be reduced"):
             next(iter(subscription))
+
+
+def test_conditions_come_before_the_windows(client: Client, writer: Writer) -> None:
+    """A value or a closed range of any column; numbers of every kind; a topic without the column has nothing."""
+    layers = np.arange(12) % 3
+    writer.write("run", "norm", x=range(12), layer=layers, y=np.arange(12) / 2)
+    writer.write("run", "loss", x=[1], y=[1.0])
+    fetched = client.fetch("run", where={"layer": 1})
+    assert {key: columns["x"].tolist() for key, columns in fetched.items()} == {("run", "norm", 0): [1, 4, 7, 10]}
+    for where in ({"layer": 1, "x": (4, 9)}, {"layer": np.int64(1), "y": (2.0, np.float32(4.5))}):
+        assert client.fetch("run", where=where)["run", "norm", 0]["x"].tolist() == [4, 7]
+    means = client.fetch("run", where={"layer": (1, 2)}, window=4)
+    assert means["run", "norm", 0]["x"].tolist() == [(1 + 2 + 4 + 5) / 4, (7 + 8 + 10 + 11) / 4]
+    assert not client.fetch("run", where={"layer": 2**70})
+    assert client.fetch("run", where={"x": (-math.inf, math.inf)}).keys() == client.fetch("run").keys()
 
 
 def test_restore_and_purge_say_how_much_came_or_went(client: Client, writer: Writer) -> None:

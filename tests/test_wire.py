@@ -24,7 +24,7 @@ from streamvis.records import (
     pack_cursor,
     unpack_cursor,
 )
-from streamvis.reduce import Reduction
+from streamvis.reduce import Condition, Reduction
 from streamvis.v1 import streamvis_pb2 as pb
 
 text = st.text(max_size=20)
@@ -40,6 +40,7 @@ configs = st.builds(Config, text, st.dictionaries(text, json_values, max_size=3)
 encoded = st.builds(EncodedBlock, uint64, uint32, uint32, uint32, st.binary(max_size=9), st.binary(max_size=9), uint32)
 topics = st.builds(Topic, uint64, text, text, names, st.booleans(), uint64)
 declarations = st.builds(Declaration, uint32, text, text, names, st.booleans())
+ranges = st.tuples(st.floats(-1, 0), st.floats(0, 1)) | st.tuples(st.integers(-(2**63), 0), st.integers(1, 2**63 - 1))
 counts = st.integers(2, 2**31 - 1)
 queries = st.builds(
     Query,
@@ -50,7 +51,15 @@ queries = st.builds(
     st.binary(max_size=12),
     st.booleans(),
     st.none()
-    | st.builds(Reduction, counts, counts, text, st.none() | st.tuples(st.floats(-1, 0), st.floats(0, 1)), counts),
+    | st.builds(
+        Reduction,
+        where=st.lists(st.builds(lambda column, ends: Condition(column, *ends), text, ranges), max_size=2).map(tuple),
+        window=counts,
+        stride=counts,
+        x=text,
+        x_range=st.none() | ranges,
+        max_points=counts,
+    ),
 )
 
 

@@ -5,20 +5,16 @@ Pure: knows stores and commits, but neither gRPC nor the event loop.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-import numpy as np
-
-from streamvis.codec import EncodedBlock, decode, encode
-from streamvis.columns import Block
+from streamvis.codec import EncodedBlock
 from streamvis.errors import ConflictError
 from streamvis.filters import Patterns
-from streamvis.points import join_series
 from streamvis.records import Change, Config, Listing, Query, Topic, pack_cursor, unpack_cursor
 from streamvis.reduce import Reduction
+from streamvis.server.reduced import reduced
 from streamvis.storage.base import Catalog, Commit, Store
 
 MESSAGE_BYTES = 1 << 20
@@ -77,10 +73,10 @@ class View:
         starts = {id_: 0 if id_ in reloaded else self.seq for id_ in sorted(self.topics) if self.with_blocks}
         told = chain.from_iterable(_anew(topic) if topic.id in reloaded else (topic,) for topic in topics)
         if self.reduction is None:
-            blocks = chain.from_iterable(_blocks(store, id_, start, changed.seq) for id_, start in starts.items())
+            blocks = chain.from_iterable(store.blocks(id_, start, changed.seq) for id_, start in starts.items())
         else:
             ends = [(topic, starts[topic.id], changed.seq) for topic in topics if topic.id in starts]
-            blocks = chain.from_iterable(_reduced(store, *end, self.reduction) for end in ends)
+            blocks = chain.from_iterable(reduced(store, *end, self.reduction) for end in ends)
         yield from messages(chain(told, configs, blocks))
         self.seq, self.started = changed.seq, True
 
@@ -195,26 +191,3 @@ def _cost(item: Topic | Config | EncodedBlock) -> int:
 def _anew(topic: Topic) -> tuple[Topic, Topic]:
     """What makes a reader forget the points that it may have of a restored topic, and expect all of them."""
     return replace(topic, deleted=True, restored=0), topic
-
-
-def _blocks(store: Store, topic: int, after: int, upto: int) -> Iterator[EncodedBlock]:
-    page = store.page(topic, after, upto, MESSAGE_BYTES)
-    yield from page.blocks
-    while not page.done:
-        page = store.page(topic, after, upto, MESSAGE_BYTES, page)
-        yield from page.blocks
-
-
-def _reduced(store: Store, topic: Topic, after: int, upto: int, reduction: Reduction) -> Iterator[EncodedBlock]:
-    """The topic's series, reduced, without what followed from their points up to `after`."""
-    had = list(_blocks(store, topic.id, 0, after)) if reduction.window else []  # windows may begin among them
-    before: Counter[int] = Counter()
-    for block in had:
-        before.update(dict.fromkeys(range(block.index, block.index + block.k), block.n))
-    blocks = [decode(block, topic.columns) for block in (*had, *_blocks(store, topic.id, after, upto))]
-    step = max(1, MESSAGE_BYTES // (8 * len(topic.columns)))
-    for index, columns in sorted(join_series(blocks).items()):
-        reduced = reduction.apply(columns, before[index])
-        for start in range(0, len(reduced[topic.columns[0]]), step):
-            part = {name: values[np.newaxis, start : start + step] for name, values in reduced.items()}
-            yield encode(Block(topic.id, index, part))

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from streamvis.codec import EncodedBlock
+from streamvis.columns import Array
 from streamvis.records import Ack, Batch, Config, Topic
 
 
@@ -60,6 +61,19 @@ class Page:
     seen: Mapping[tuple[int, int], int] = field(default_factory=dict, repr=False, compare=False)
     """For each index and k, up to which number this page and those before it have the points."""
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extent:
+    """Where points lie: those of indexes `index` to `index + k - 1`, under each number so many of each index."""
+
+    index: int
+    k: int
+    numbers: Array
+    points: Array
+
+
+READ_BYTES = 1 << 20
+"""About what one page has."""
 
 PAGE_BYTES = 4096
 
@@ -149,6 +163,18 @@ class Store(ABC):
         `previous` is the page before, asked for with the same numbers: the pages together have every point once,
         though blocks may be compacted between them.
         """
+
+    def blocks(self, topic: int, after: int, upto: int, max_bytes: int = READ_BYTES) -> Iterator[EncodedBlock]:
+        """All blocks of a topic with after < number <= upto, read in pages."""
+        page = self.page(topic, after, upto, max_bytes)
+        yield from page.blocks
+        while not page.done:
+            page = self.page(topic, after, upto, max_bytes, page)
+            yield from page.blocks
+
+    @abstractmethod
+    def extents(self, topic: int, upto: int) -> list[Extent]:
+        """Where the points of a topic up to that number lie, in order, without reading them."""
 
     @abstractmethod
     def lengths(self, topic: int) -> Mapping[int, int]:

@@ -382,6 +382,15 @@ def unpack_parts(parts: bytes) -> tuple[Array, Array]:
     return first - 1 + np.cumsum(np.broadcast_to(gaps, (1, count))), np.broadcast_to(points, (1, count))[0]
 
 
+def parts_upto(n: int, seq: int, parts: bytes | None, upto: int) -> tuple[Array, Array]:
+    """Numbers and points of those parts of a stored block that are not beyond a number."""
+    if parts is None:
+        return np.array([seq]), np.array([n])
+    numbers, points = unpack_parts(parts)
+    last = np.searchsorted(numbers, upto, side="right")
+    return numbers[:last], points[:last]
+
+
 def parts_bound(upto: int) -> bytes:
     """Parts that begin after that number are not below this, compared as bytes."""
     return (upto + 1).to_bytes(8, "big")

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from streamvis.codec import EncodedBlock
 from streamvis.errors import NotFoundError
 from streamvis.records import Ack, Batch, Config, Declaration, Topic, pack_cursor
-from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Page, Store, Submission
+from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Extent, Page, Store, Submission
 from streamvis.storage.rules import (
     GONE,
     REJECTED,
@@ -234,6 +236,13 @@ class MemoryStore(Store):
                 last += 1
             blocks = tuple(block for _, block in stored[first:last])
             return Page(blocks, stored[last - 1][0] if blocks else after, last >= stop)
+
+    def extents(self, topic: int, upto: int) -> list[Extent]:
+        """See Store."""
+        with self._lock:
+            stored = self._blocks.get(topic, [])
+            stored = stored[: bisect_right(stored, upto, key=lambda entry: entry[0])]
+        return [Extent(b.index, b.k, np.array([number]), np.array([b.n])) for number, b in stored]
 
     def lengths(self, topic: int) -> Mapping[int, int]:
         """See Store."""

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Protocol
 from streamvis.codec import EncodedBlock
 from streamvis.errors import NotFoundError, StoreError
 from streamvis.records import Ack, Batch, Config, Declaration, Topic, pack_cursor
-from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Page, Store, Submission
+from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Extent, Page, Store, Submission
 from streamvis.storage.compaction import (
     HEADERS,
     STEP_READS,
@@ -34,6 +34,7 @@ from streamvis.storage.compaction import (
     Stored,
     clip,
     parts_bound,
+    parts_upto,
 )
 from streamvis.storage.compaction import merge as merge_blocks
 from streamvis.storage.rules import (
@@ -93,6 +94,7 @@ _PAGE = (
     "SELECT seq, parts, idx, k, n, columns, payload, crc FROM block "
     "WHERE topic_id = ? AND seq > ? AND (seq <= ? OR parts < ?) ORDER BY seq"
 )
+_EXTENTS = "SELECT idx, k, n, seq, parts FROM block WHERE topic_id = ? AND (seq <= ? OR parts < ?) ORDER BY seq"
 _COUNTS = "SELECT topic_id, count(*) FROM block GROUP BY topic_id"
 _HEADERS = "SELECT seq, idx, k, n, level, columns FROM block WHERE topic_id = ? AND seq > ? ORDER BY seq LIMIT ?"
 _STORED = "SELECT seq, parts, topic_id, idx, k, n, columns, payload, crc FROM block WHERE seq IN ({keys})"
@@ -473,6 +475,13 @@ class SqlStore(Store):
         head = self.shard, merged.seq, new.topic, new.index, new.k, new.n, planned.level
         session.executemany(_DELETE_BLOCK, keys)
         session.execute(_PUT_MERGED, (*head, merged.parts, new.crc, new.columns, new.payload))
+
+    def extents(self, topic: int, upto: int) -> list[Extent]:
+        """See Store."""
+        upto = min(upto, _MAX_SEQ)
+        with self._reading() as session:
+            rows = list(session.execute(_EXTENTS, (topic, upto, parts_bound(upto))))
+        return [Extent(index, k, *parts_upto(n, seq, parts, upto)) for index, k, n, seq, parts in rows]
 
     def lengths(self, topic: int) -> Mapping[int, int]:
         """See Store."""

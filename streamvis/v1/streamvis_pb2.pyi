@@ -278,7 +278,7 @@ global___Query = Query
 
 @typing.final
 class Reduction(google.protobuf.message.Message):
-    """In this order: windowed means, the range of x, the thinning; 0 or absent does nothing."""
+    """In this order: the conditions, windowed means, the range of x, the thinning; 0 or absent does nothing."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -288,33 +288,84 @@ class Reduction(google.protobuf.message.Message):
     LOW_FIELD_NUMBER: builtins.int
     HIGH_FIELD_NUMBER: builtins.int
     MAX_POINTS_FIELD_NUMBER: builtins.int
+    WHERE_FIELD_NUMBER: builtins.int
     window: builtins.int
     stride: builtins.int
     """0: the window's size"""
     x: builtins.str
     """the column of the next three"""
-    low: builtins.float
-    """both or none"""
-    high: builtins.float
     max_points: builtins.int
+    @property
+    def low(self) -> global___Number:
+        """both or none"""
+
+    @property
+    def high(self) -> global___Number: ...
+    @property
+    def where(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Condition]:
+        """points that meet all are kept; none of a topic without the column of one"""
+
     def __init__(
         self,
         *,
         window: builtins.int = ...,
         stride: builtins.int = ...,
         x: builtins.str = ...,
-        low: builtins.float | None = ...,
-        high: builtins.float | None = ...,
+        low: global___Number | None = ...,
+        high: global___Number | None = ...,
         max_points: builtins.int = ...,
+        where: collections.abc.Iterable[global___Condition] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low", "max_points", b"max_points", "stride", b"stride", "window", b"window", "x", b"x"]) -> None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_high", b"_high"]) -> typing.Literal["high"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_low", b"_low"]) -> typing.Literal["low"] | None: ...
+    def HasField(self, field_name: typing.Literal["high", b"high", "low", b"low"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["high", b"high", "low", b"low", "max_points", b"max_points", "stride", b"stride", "where", b"where", "window", b"window", "x", b"x"]) -> None: ...
 
 global___Reduction = Reduction
+
+@typing.final
+class Condition(google.protobuf.message.Message):
+    """low <= value <= high"""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLUMN_FIELD_NUMBER: builtins.int
+    LOW_FIELD_NUMBER: builtins.int
+    HIGH_FIELD_NUMBER: builtins.int
+    column: builtins.str
+    @property
+    def low(self) -> global___Number: ...
+    @property
+    def high(self) -> global___Number: ...
+    def __init__(
+        self,
+        *,
+        column: builtins.str = ...,
+        low: global___Number | None = ...,
+        high: global___Number | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["high", b"high", "low", b"low"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["column", b"column", "high", b"high", "low", b"low"]) -> None: ...
+
+global___Condition = Condition
+
+@typing.final
+class Number(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REAL_FIELD_NUMBER: builtins.int
+    INTEGER_FIELD_NUMBER: builtins.int
+    real: builtins.float
+    integer: builtins.int
+    def __init__(
+        self,
+        *,
+        real: builtins.float = ...,
+        integer: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["integer", b"integer", "kind", b"kind", "real", b"real"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["integer", b"integer", "kind", b"kind", "real", b"real"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["real", "integer"] | None: ...
+
+global___Number = Number
 
 @typing.final
 class Interest(google.protobuf.message.Message):
