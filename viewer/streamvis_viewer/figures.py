@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from bokeh.models import Range1d
+from bokeh.models import BoxZoomTool, Range1d
 from bokeh.plotting import figure
 
 from streamvis_viewer.figure_kwargs import PARTS
 from streamvis_viewer.layout import Cell
 from streamvis_viewer.schema import Plot
 
-TOOLS = "pan,box_zoom,wheel_zoom,reset,save"
+TOOLS = "pan,wheel_zoom,box_zoom,reset"
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 _FIGURE_LOOK = {
     "background_fill_color": None,
     "border_fill_color": None,
     "outline_line_color": None,
-    "toolbar_location": "above",
+    "toolbar_location": None,  # the page has buttons of its own
     "min_border_left": 66,  # room for the labels of most axes, so that the frame stays where it is when they change
     "min_border_right": 18,
     "min_border_bottom": 50,
@@ -73,4 +73,4 @@ def _style(made: figure, cell: Cell, plot: Plot) -> None:
         axis.update(**{**look, "axis_label": plain(str(look["axis_label"]))})
     made.grid.grid_line_color = _GRID_COLOR
     made.toolbar.logo = None
-    made.toolbar.autohide = True
+    made.select_one(BoxZoomTool).dimensions = "auto"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,12 +14,13 @@ from streamvis_viewer.schema import KeyPart, Plot, Schema, key_parts
 AXES = ("lin", "xlog", "ylog", "xylog")
 SHOWN = ("rows", "cols", "width", "height", "scopes", "names", "axes", "window", "stride", "filter", "ignore", "color")
 """Keys that say what the plots show; `smooth` is one too."""
-LOOK = ("smooth", "xrange", "yrange", "fit", "at", "speed", "runs", "hide", "only", "group", "link", "cross")
+LOOK = ("smooth", "xrange", "yrange", "fit", "at", "speed", "group", "runs", "hide", "only", "link", "cross", "focus")
 """Keys that mirror the controls that a person has moved; the page's script reads them."""
 PAGE = ("theme", "panel", "gl")
 KEYS = (*SHOWN, *LOOK, *PAGE)
 
-GROUPS = ("none", "scope", "name", "index")
+GROUPS = ("label", "scope", "name", "index")
+HIDDEN = re.compile(rf"([{''.join(group[0] for group in GROUPS)}]):.*", re.DOTALL)
 THEMES = ("auto", "light", "dark")
 GL = ("auto", "force", "off")
 PANEL_PIXELS = (160, 800)
@@ -181,12 +183,22 @@ class _Reader:
         query.read("at", _values, None, "COLUMN:VALUE, separated by commas")
         query.read("speed", _speed, None, f"steps per second, above 0 and at most {MAX_SPEED:g}")
         query.pattern("runs", query.one("runs"))
-        if "hide" in query and "only" in query:
-            query.fault("hide, only", "both", "labels of runs to hide, or of the only ones to show")
-        query.choice("group", GROUPS, "none")
+        hidden, only = self._hidden("hide"), self._hidden("only")
+        if hidden & only:
+            query.fault("hide, only", f"both for {(hidden & only).pop()!r}", "those to hide, or the only ones to show")
+        query.choice("group", GROUPS, "label")
         query.choice("link", ("none", "x"), "none")
         query.choice("cross", ("on", "off"), "on")
+        query.read("focus", _up_to(count), None, f"the number of a plot, 1 to {count}")
         query.choice("gl", GL, "auto")
+
+    def _hidden(self, key: str) -> set[str]:
+        """The kinds of text that a key hides by."""
+        kinds = [HIDDEN.fullmatch(value) for value in self.query.all(key)]
+        if not all(kinds):
+            found = next(value for value, kind in zip(self.query.all(key), kinds, strict=True) if not kind)
+            self.query.fault(key, repr(found), "l:LABEL, s:SCOPE, n:NAME or i:INDEX, once for each")
+        return {kind[1] for kind in kinds if kind}
 
 
 _NO_PLOT = Plot(columns=["x", "y"])
@@ -242,6 +254,15 @@ def _panel(text: str) -> int | None:
     if not PANEL_PIXELS[0] <= value <= PANEL_PIXELS[1]:
         raise ValueError(text)
     return value
+
+
+def _up_to(count: int) -> Callable[[str], int | None]:
+    def read(text: str) -> int | None:
+        if not 1 <= int(text) <= count:
+            raise ValueError(text)
+        return int(text)
+
+    return read
 
 
 def _range(text: str) -> tuple[float, float] | None:

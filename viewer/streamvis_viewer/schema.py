@@ -24,6 +24,8 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 Marks: TypeAlias = Mapping[KeyPath, int]
 
 DEFAULTS = "DEFAULTS"
+DEFAULT_PALETTE = "Bright7"
+"""Paul Tol's colours, which people with any colour vision tell apart (SRON/EPS/TN/09-002)."""
 KEY_LETTERS = {"s": "scope", "n": "name", "i": "index"}
 
 
@@ -83,7 +85,7 @@ class Color(_Strict):
     """What decides a series' label and colour."""
 
     key_fun: Annotated[tuple[KeyPart, ...], BeforeValidator(key_parts)] = ("s", "n", "i")
-    palette: str = "Category10_10"
+    palette: str = DEFAULT_PALETTE
 
     @field_validator("palette")
     @classmethod
@@ -201,7 +203,7 @@ def palette_colors(name: str) -> Sequence[str]:
 
     known = {key: value for key, value in vars(palettes).items() if key[:1].isupper() and isinstance(value, tuple)}
     if name not in known:
-        near = ", ".join(difflib.get_close_matches(name, known, 4, 0.5)) or "Category10_10, Set1_9, Turbo256"
+        near = ", ".join(difflib.get_close_matches(name, known, 4, 0.5)) or f"{DEFAULT_PALETTE}, Set1_9, Turbo256"
         raise ValueError(f"is no Bokeh palette; allowed are those of bokeh.palettes, such as {near}")
     return known[name]
 

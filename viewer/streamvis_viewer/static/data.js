@@ -1,13 +1,11 @@
 // What one plot knows of its series: applies the frames of the data websocket to the layer that draws them.
 
 import {Op, noteOf} from "./frames.js";
-
-/** A series as the server describes it: [scope, name, index, label, values of the sliders after the first]. */
-const LABEL = 3;
-export const VALUES = 4;
+import {LABEL, VALUES} from "./rows.js";
 
 export class PlotData {
   rows = []; // per slot; null where a topic was deleted
+  sliders = []; // columns
   points = 0;
   changed = true; // rows or colours, since somebody set it false
   onvalues = () => {}; // (slider, values): values of that slider's column that occur; null: those before count no more
@@ -63,6 +61,12 @@ export class PlotData {
   /** The extent of what is shown, or null. */
   bounds() {
     return this.#layer.bounds();
+  }
+
+  /** Four bytes per slot, instead of the colours that the server gave. */
+  recolor(rgba) {
+    this.#layer.setColors(rgba);
+    this.#rgba = rgba;
   }
 
   nearest(sx, sy) {

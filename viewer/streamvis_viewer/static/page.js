@@ -1,16 +1,24 @@
 // The page of plots: feeds the layers from the data websocket, and wires what a person can touch.
 
+import {CellTools} from "./celltools.js";
+import {Colors} from "./colors.js";
 import {Connection} from "./connection.js";
 import {Op, PAGE, noteOf} from "./frames.js";
 import {layers} from "./layers.js";
 import {Panel} from "./panel.js";
 import {Plot} from "./plot.js";
+import {Ranges} from "./ranges.js";
 import {Readout} from "./readout.js";
+import {SERVER_KEYS, State} from "./state.js";
 import {Status} from "./status.js";
-import {follow_scheme} from "./theme.js";
+import {Theme} from "./theme.js";
+import {Timelines} from "./timeline.js";
+import {wireToolbar} from "./toolbar.js";
+import {Visibility} from "./visibility.js";
+
+const QUERY_MS = 150; // a slider that moves shall not ask the server at each pixel
 
 const settings = JSON.parse(document.getElementById("settings").textContent);
-const status = new Status();
 
 /** Resolves when Bokeh has made every plot of the page. */
 async function bokehReady(keys) {
@@ -21,32 +29,76 @@ async function bokehReady(keys) {
 /** Resolves after the browser has painted what is due: the first frame paints, the second comes after. */
 const painted = () => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 
+/** Everything that the page has and that a person can touch. */
+class Page {
+  constructor(views, cells, state) {
+    const timelines = new Timelines(state);
+    const colors = new Colors(settings.scale);
+    const visibility = new Visibility(state, () => this.#mask());
+    const controls = {state, timelines, isShown: row => visibility.isShown(row)};
+    this.plots = views.map((view, i) => new Plot(i, view, cells[i], settings.plots[i], colors, controls));
+    this.theme = new Theme(state, this.plots.map(plot => plot.model));
+    this.ranges = new Ranges(this.plots, state);
+    this.panel = new Panel(this.plots, state, visibility);
+    this.readout = new Readout(this.plots, state);
+    this.tools = this.plots.map(plot => new CellTools(plot, state, this.ranges));
+    this.timelines = timelines;
+    wireToolbar(state, this.theme);
+    state.watch(["smooth"], () => this.#smooth(state.get("smooth")));
+    this.#smooth(state.get("smooth"));
+  }
+
+  /** After a batch of frames. */
+  refresh() {
+    const recoloured = this.plots.map(plot => plot.noteLabels()).some(changed => changed);
+    const changed = this.plots.some(plot => plot.data.changed);
+    this.timelines.refresh();
+    const news = this.plots.map(plot => plot.refresh()).some(some => some);
+    if (recoloured) for (const plot of this.plots) plot.recolor();
+    if (news) this.ranges.fit();
+    if (changed) this.panel.collect();
+    for (const plot of this.plots) plot.data.changed = false;
+  }
+
+  #mask() {
+    for (const plot of this.plots) plot.mask();
+    this.ranges.fit();
+  }
+
+  #smooth(weight) {
+    for (const plot of this.plots) plot.data.smooth?.(weight);
+    this.ranges.fit();
+  }
+}
+
 async function main() {
+  const status = new Status();
   const cells = [...document.querySelectorAll(".cell")];
-  const live = bokehReady(cells.map(cell => cell.dataset.key)).then(views => {
-    follow_scheme(views.map(view => view.plot_view.model));
-    const plots = views.map((view, i) => new Plot(view, cells[i], settings.plots[i]));
-    const panel = new Panel(plots);
-    new Readout(plots);
-    return {plots, panel};
-  });
+  const state = new State(location.search, cells.length, search => history.replaceState(null, "", `?${search}`));
+  const ready = bokehReady(cells.map(cell => cell.dataset.key)).then(views => new Page(views, cells, state));
 
   const connection = new Connection(settings.token, status);
   connection.onframe = async ({op, plot, arrays}) => {
-    const {plots, panel} = await live;
+    const page = await ready;
     if (op === Op.TICK) {
-      panel.refresh();
-      for (const each of plots) each.refresh();
-      status.count(plots);
+      page.refresh();
+      status.count(page.plots);
       await painted();
       connection.send("painted");
     } else if (plot === PAGE) {
-      const note = noteOf(arrays);
-      status.show(note, plots);
+      status.show(noteOf(arrays), page.plots);
     } else {
-      plots[plot].apply(op, arrays);
+      page.plots[plot].apply(op, arrays);
     }
   };
+  let timer = 0;
+  state.watch(SERVER_KEYS, () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      state.flush(); // a socket that is opened again reads the address
+      connection.send(`query ${state.search}`);
+    }, QUERY_MS);
+  });
   connection.open();
 }
 

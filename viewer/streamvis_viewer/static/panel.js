@@ -1,93 +1,173 @@
-// The list of runs: one line per label, whatever plots show it. Click hides and shows, double-click shows it alone.
+// The list of runs. What it lists is the labels that the colours stand for, or scopes, names or indexes. The search hides what it does not
+// find, a click hides and shows, a double click shows alone, pointing fades the others. Only rows in sight are elements.
 
-const MOST_ROWS = 1000;
+import {compare} from "./colors.js";
+import {make} from "./dom.js";
+import {textOf} from "./visibility.js";
+
+const ROW = 26; // pixels, as in page.css
+const BEYOND = 8; // rows outside the window that are made as well
+const REST_MS = 200;
 const MOST_COLORS = 3;
-const {compare} = new Intl.Collator(undefined, {numeric: true});
+const LEAST_WIDTH = 160;
+const MOST_WIDTH = 800;
 
 export class Panel {
   #plots;
-  #runs = new Map(); // label → set of colours
-  #hidden = new Set();
-  #list = document.getElementById("runs");
+  #state;
+  #visibility;
+  #colors = new Map(); // text → set of colours
+  #texts = []; // those that the search finds, in order
+  #scroller = document.getElementById("runs");
+  #rows = this.#scroller.querySelector("ul");
   #search = document.getElementById("search");
+  #pointed = undefined; // the text under the pointer
+  #faded = false;
+  #timer = 0;
 
-  constructor(plots) {
+  constructor(plots, state, visibility) {
     this.#plots = plots;
-    this.#search.addEventListener("input", () => this.#render());
-    this.#list.addEventListener("click", event => this.#onRow(event, label => this.#toggle(label)));
-    this.#list.addEventListener("dblclick", event => this.#onRow(event, label => this.#solo(label)));
-    document.getElementById("panel-toggle").addEventListener("click", () => document.body.classList.toggle("wide"));
+    this.#state = state;
+    this.#visibility = visibility;
+    this.#wireSearch();
+    this.#wireRows();
+    this.#wireWidth();
+    document.getElementById("group").addEventListener("change", event => this.#state.set({group: event.target.value, runs: ""}));
+    document.getElementById("show-all").addEventListener("click", () => visibility.showAll());
+    document.getElementById("hide-all").addEventListener("click", () => visibility.hideAll());
+    state.watch(["group"], () => this.collect());
+    state.watch(["hide", "only", "runs", "group"], () => this.#render());
     const title = plots.map(plot => plot.legend.title).find(text => text);
     if (title) document.querySelector(".panel-head strong").textContent = title;
-    if (plots.every(plot => plot.legend.visible === false)) document.body.classList.add("wide");
+    if (state.get("panel") === null && plots.every(plot => plot.legend.visible === false)) state.set({panel: 0});
+    this.#applyWidth();
   }
 
-  /** After a batch of frames. */
-  refresh() {
-    if (!this.#plots.some(plot => plot.data.changed)) return;
-    this.#runs = new Map();
-    for (const plot of this.#plots) {
-      plot.data.changed = false;
-      if (plot.legend.visible !== false) this.#collect(plot);
+  focus() {
+    if (this.#state.get("panel") === 0) this.#state.set({panel: null});
+    this.#search.focus();
+    this.#search.select();
+  }
+
+  toggle() {
+    this.#state.set({panel: this.#state.get("panel") === 0 ? null : 0});
+  }
+
+  /** After series have come, gone or changed their colours. */
+  collect() {
+    this.#colors = new Map();
+    for (const plot of this.#plots.filter(({legend}) => legend.visible !== false)) {
+      plot.data.rows.forEach((row, slot) => {
+        if (!row) return;
+        const text = textOf(row, this.#visibility.group);
+        if (!this.#colors.has(text)) this.#colors.set(text, new Set());
+        const colors = this.#colors.get(text);
+        if (colors.size <= MOST_COLORS) colors.add(plot.color(slot));
+      });
     }
-    for (const plot of this.#plots) plot.hidden = this.#hidden;
     this.#render();
   }
 
-  #collect(plot) {
-    plot.data.rows.forEach((row, slot) => {
-      if (!row) return;
-      const label = plot.data.label(slot);
-      if (!this.#runs.has(label)) this.#runs.set(label, new Set());
-      this.#runs.get(label).add(plot.data.color(slot));
-    });
-  }
-
   #render() {
-    const wanted = this.#search.value.trim().toLowerCase();
-    const labels = [...this.#runs.keys()].filter(label => label.toLowerCase().includes(wanted)).sort(compare);
-    this.#list.replaceChildren(...labels.slice(0, MOST_ROWS).map(label => this.#row(label)));
-    document.getElementById("run-count").textContent =
-      labels.length < this.#runs.size ? `${labels.length} of ${this.#runs.size}` : String(this.#runs.size);
-    const more = document.getElementById("more-runs");
-    more.hidden = labels.length <= MOST_ROWS;
-    more.textContent = `…and ${labels.length - MOST_ROWS} more: search to see them`;
+    const {group} = this.#visibility;
+    const runs = this.#state.get("runs");
+    this.#texts = [...this.#colors.keys()].filter(text => this.#visibility.isFound(text)).sort(compare);
+    if (this.#search.value !== runs) this.#search.value = runs;
+    this.#search.setCustomValidity(this.#visibility.error);
+    document.getElementById("search-error").textContent = this.#visibility.error;
+    document.getElementById("group").value = group;
+    const all = this.#colors.size;
+    document.getElementById("run-count").textContent = this.#texts.length < all ? `${this.#texts.length} of ${all}` : String(all);
+    document.getElementById("no-runs").hidden = all === 0 || this.#texts.length > 0;
+    this.#rows.style.height = `${ROW * this.#texts.length}px`;
+    this.#draw();
   }
 
-  #row(label) {
-    const item = document.createElement("li");
-    const button = item.appendChild(document.createElement("button"));
-    const swatch = button.appendChild(document.createElement("i"));
-    const text = button.appendChild(document.createElement("span"));
-    button.type = "button";
-    button.title = `${label}\nClick: hide or show. Double-click: show alone.`;
-    button.dataset.label = label;
-    button.setAttribute("aria-pressed", !this.#hidden.has(label));
-    swatch.className = "swatch";
-    swatch.style.background = stripes([...this.#runs.get(label)].slice(0, MOST_COLORS));
-    text.className = "label";
-    text.textContent = label;
+  #draw() {
+    const first = Math.max(0, Math.floor(this.#scroller.scrollTop / ROW) - BEYOND);
+    const count = Math.ceil(this.#scroller.clientHeight / ROW) + 2 * BEYOND;
+    this.#rows.replaceChildren(...this.#texts.slice(first, first + count).map((text, i) => this.#row(text, first + i)));
+  }
+
+  #row(text, place) {
+    const swatch = make("i", {className: "swatch"});
+    swatch.style.background = stripes([...this.#colors.get(text)].slice(0, MOST_COLORS));
+    const on = this.#visibility.isOn(text);
+    const toggle = make(
+      "button", {type: "button", className: "run", title: text, "aria-pressed": on}, swatch, make("bdi", {className: "label"}, text),
+    );
+    const only = make("button", {type: "button", className: "only", title: "Show this one alone (double click)", "aria-label": `Only ${text}`}, "only");
+    const item = make("li", {}, toggle, only);
+    item.style.top = `${place * ROW}px`;
+    item.dataset.text = text;
     return item;
   }
 
-  #onRow(event, act) {
-    const button = event.target.closest("button");
-    if (!button) return;
-    act(button.dataset.label);
-    for (const row of this.#list.querySelectorAll("button")) {
-      row.setAttribute("aria-pressed", !this.#hidden.has(row.dataset.label));
-    }
-    for (const plot of this.#plots) plot.hide(this.#hidden);
+  #wireSearch() {
+    this.#search.value = this.#state.get("runs");
+    this.#search.addEventListener("input", () => this.#state.set({runs: this.#search.value}));
+    this.#search.addEventListener("keydown", event => {
+      if (event.key !== "Escape") return;
+      if (this.#search.value) this.#state.set({runs: ""});
+      else this.#search.blur();
+    });
   }
 
-  #toggle(label) {
-    if (!this.#hidden.delete(label)) this.#hidden.add(label);
+  #wireRows() {
+    const textAt = event => event.target.closest("li")?.dataset.text;
+    this.#rows.addEventListener("click", event => {
+      const text = textAt(event);
+      if (text === undefined) return;
+      clearTimeout(this.#timer);
+      this.#fade(null);
+      if (event.target.closest(".only") || event.altKey) this.#visibility.solo(text);
+      else this.#visibility.toggle(text);
+    });
+    this.#rows.addEventListener("dblclick", event => event.target.closest(".run") && this.#visibility.solo(textAt(event)));
+    this.#scroller.addEventListener("scroll", () => this.#draw());
+    new ResizeObserver(() => this.#draw()).observe(this.#scroller);
+    this.#rows.addEventListener("pointerover", event => this.#point(textAt(event)));
+    this.#rows.addEventListener("pointerleave", () => this.#point(undefined));
   }
 
-  #solo(label) {
-    const others = [...this.#runs.keys()].filter(other => other !== label);
-    const alone = others.every(other => this.#hidden.has(other));
-    this.#hidden = new Set(alone ? [] : others);
+  /** Fades all others once the pointer has rested on a row; a click ends that, so that its effect is seen. */
+  #point(text) {
+    if (text === this.#pointed) return;
+    this.#pointed = text;
+    clearTimeout(this.#timer);
+    this.#fade(null);
+    if (text === undefined || !this.#visibility.isOn(text)) return;
+    const {group} = this.#visibility;
+    this.#timer = setTimeout(() => this.#fade(row => textOf(row, group) === text), REST_MS);
+  }
+
+  #fade(isPointed) {
+    if (isPointed === null && !this.#faded) return;
+    this.#faded = isPointed !== null;
+    for (const plot of this.#plots) plot.point(isPointed);
+  }
+
+  #wireWidth() {
+    const edge = document.getElementById("panel-edge");
+    const panel = document.getElementById("panel");
+    edge.addEventListener("pointerdown", event => {
+      edge.setPointerCapture(event.pointerId);
+      const {left} = panel.getBoundingClientRect();
+      const drag = ({clientX}) => this.#state.set({panel: Math.round(Math.min(Math.max(clientX - left, LEAST_WIDTH), MOST_WIDTH))});
+      edge.addEventListener("pointermove", drag);
+      edge.addEventListener("pointerup", () => edge.removeEventListener("pointermove", drag), {once: true});
+    });
+    edge.addEventListener("dblclick", () => this.#state.set({panel: null}));
+    document.getElementById("panel-toggle").addEventListener("click", () => this.toggle());
+    this.#state.watch(["panel"], () => this.#applyWidth());
+  }
+
+  #applyWidth() {
+    const width = this.#state.get("panel");
+    document.body.classList.toggle("wide", width === 0);
+    document.getElementById("panel-toggle").setAttribute("aria-pressed", width !== 0);
+    document.documentElement.style.setProperty("--panel", width ? `${width}px` : "");
+    if (!width) document.documentElement.style.removeProperty("--panel");
   }
 }
 

@@ -1,54 +1,89 @@
-// One plot of the page: its data, its ranges, its sliders.
+// One plot of the page: its data, its sliders, which of its series are shown, and in which colours.
 
-import {PlotData, VALUES} from "./data.js";
-import {Ranges} from "./ranges.js";
+import {css} from "./colors.js";
+import {PlotData} from "./data.js";
+import {LABEL, VALUES} from "./rows.js";
 import {Slider} from "./slider.js";
 
-const LABEL = 3;
+const FADED = 40; // the alpha of series that are not those pointed at
 
 export class Plot {
-  hidden = new Set(); // labels
+  note = null; // what the server says of it
 
-  #ranges;
-  #sliders;
-  #moved = true;
+  #colors;
+  #controls;
+  #sliders = [];
+  #pointed = null; // whether a row is among those that a person points at; null: nobody points
+  #stale = true;
 
-  constructor(view, cell, {columns, legend}) {
+  /** `controls`: {state, timelines, isShown: row → whether the controls of the page show a series}. */
+  constructor(index, view, cell, {columns, sliders, legend, palette}, colors, controls) {
+    this.index = index;
     this.view = view;
     this.cell = cell;
     this.columns = columns;
     this.legend = legend;
     this.model = view.plot_view.model;
     this.data = new PlotData(view);
-    this.#ranges = new Ranges(this.model, () => this.data.bounds());
-    this.#sliders = [...cell.querySelectorAll(".slider")].map((element, i) => new Slider(element, () => this.#slid(i)));
-    this.data.onvalues = (i, values) => (values ? this.#sliders[i]?.offer(values) : this.#sliders[i]?.forget());
+    this.data.sliders = sliders;
+    this.data.onvalues = (i, values) => this.#offer(i, values);
+    this.#colors = colors.of(palette);
+    this.#controls = controls;
   }
 
   get title() {
     return this.model.title.text;
   }
 
+  /** The columns with a slider, and where they stand. */
+  get chosen() {
+    return this.#sliders.map(({column, value}) => [column, value]);
+  }
+
+  color(slot) {
+    return css(this.#colors.color(this.data.label(slot)));
+  }
+
   apply(op, arrays) {
     this.data.apply(op, arrays);
-    this.#moved = true;
+    this.#stale = true;
   }
 
-  /** After a batch of frames: sliders, visibility, ranges. */
+  /** Tells the palette of new labels; whether that changes colours, perhaps of other plots too. */
+  noteLabels() {
+    return this.data.changed && this.#colors.note(new Set(this.data.rows.filter(row => row).map(row => row[LABEL])));
+  }
+
+  /** After a batch of frames; whether there was anything new. */
   refresh() {
-    if (!this.#moved) return;
-    this.#moved = false;
+    if (!this.#stale) return false;
+    this.#stale = false;
+    this.#fill();
     this.data.refresh();
-    for (const slider of this.#sliders) slider.refresh();
-    this.#mask();
-    this.#ranges.fit();
+    if (this.data.changed) this.recolor();
+    this.mask();
+    return true;
   }
 
-  /** Takes over what a person has hidden. */
-  hide(labels) {
-    this.hidden = labels;
-    this.#mask();
-    this.#ranges.fit();
+  /** Shows the series that the controls and the sliders after the first want shown; those without such a column always. */
+  mask() {
+    const further = this.#sliders.slice(1);
+    const isChosen = (row, i) => further[i].value === null || Number.isNaN(row[VALUES][i]) || row[VALUES][i] === further[i].value;
+    this.data.mask(row => this.#controls.isShown(row) && further.every((_, i) => isChosen(row, i)));
+  }
+
+  /** Fades the other series while a person points at some; null: no longer. */
+  point(isPointed) {
+    this.#pointed = isPointed;
+    this.recolor();
+  }
+
+  recolor() {
+    const rgba = new Uint8Array(4 * this.data.rows.length);
+    this.data.rows.forEach((row, slot) => {
+      if (row) rgba.set([...this.#colors.color(row[LABEL]), !this.#pointed || this.#pointed(row) ? 255 : FADED], 4 * slot);
+    });
+    this.data.recolor(rgba);
   }
 
   /** What is said in place of points; `waiting` hides the empty axes as well. */
@@ -59,16 +94,24 @@ export class Plot {
     veil.hidden = !text;
   }
 
-  /** Shows and hides series by their labels and by the sliders after the first. */
-  #mask() {
-    const further = this.#sliders.slice(1);
-    this.data.mask(
-      row => !this.hidden.has(row[LABEL]) && further.every(({value}, i) => value === null || value === row[VALUES][i]),
-    );
+  /** Sliders for the columns that have one now. */
+  #fill() {
+    const columns = this.data.sliders;
+    if (columns.join() === this.#sliders.map(({column}) => column).join()) return;
+    for (const slider of this.#sliders) slider.remove();
+    const {timelines, state} = this.#controls;
+    this.#sliders = columns.map((column, i) => new Slider(column, timelines.of(column), state, () => this.#slid(i)));
+    this.cell.querySelector(".sliders").replaceChildren(...this.#sliders.map(({element}) => element));
+  }
+
+  #offer(i, values) {
+    this.#fill();
+    if (values) this.#sliders[i]?.values.offer(values);
+    else this.#sliders[i]?.forget();
   }
 
   #slid(number) {
     if (number === 0) this.data.select(this.#sliders[0].value);
-    else this.#mask();
+    else this.mask();
   }
 }

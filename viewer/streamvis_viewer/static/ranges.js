@@ -1,32 +1,113 @@
-// What window of the data a plot shows.
+// Which window of the data each plot shows: everything, until a person moves it, and again after a reset.
+
+import {isLog, setLog} from "./scales.js";
+import {rounded} from "./state.js";
 
 const PADDING = 0.04; // of the extent, on each side
+const SIDES = ["x", "y"];
 
-/** The ranges of a plot, which hold all points until a person moves them, and again after a reset. */
+/** The ranges of all plots of the page, as the state has them. */
 export class Ranges {
-  following = true;
+  #plots;
+  #state;
+  #shown = new WeakMap(); // what we set a range to: anything else was a person
 
-  #model;
-  #bounds;
-
-  /** `bounds` gives the extent of what is shown, or null. */
-  constructor(model, bounds) {
-    this.#model = model;
-    this.#bounds = bounds;
-    model.on_event("rangesupdate", () => (this.following = false));
-    model.on_event("reset", () => {
-      this.following = true;
-      this.fit();
-    });
+  constructor(plots, state) {
+    this.#plots = plots;
+    this.#state = state;
+    for (const plot of plots) {
+      plot.model.on_event("rangesupdate", () => this.#moved(plot));
+      plot.model.on_event("reset", () => this.reset(plot));
+      plot.model.on_event("doubletap", () => this.reset(plot));
+    }
+    state.watch(["axes"], () => this.#scale());
+    state.watch(["xrange", "yrange", "fit", "link"], () => this.fit());
+    this.#scale();
   }
 
+  /** Shows everything again: in this plot, and in those that are linked with it. */
+  reset(plot) {
+    const {xrange, yrange} = this.#ranges();
+    for (const each of [plot, ...this.#linked(plot)]) xrange[each.index] = null;
+    yrange[plot.index] = null;
+    this.#state.set({xrange, yrange});
+    this.fit();
+  }
+
+  resetAll() {
+    this.#state.reset("xrange", "yrange");
+    this.fit();
+  }
+
+  /** After the points or the state have changed. */
   fit() {
-    if (!this.following) return;
-    const bounds = this.#bounds();
-    if (!bounds) return;
-    const {x_range, y_range, x_scale, y_scale} = this.#model;
-    x_range.setv(padded(bounds.x0, bounds.x1, x_scale.type === "LogScale"), {sync: false});
-    y_range.setv(padded(bounds.y0, bounds.y1, y_scale.type === "LogScale"), {sync: false});
+    const known = new Map(); // the extents of plots that show everything; asked for once
+    const boundsOf = plot => {
+      if (!known.has(plot)) known.set(plot, plot.data.bounds(this.#state.get("fit")));
+      return known.get(plot);
+    };
+    for (const plot of this.#plots) {
+      for (const side of SIDES) this.#show(plot, side, this.#state.get(`${side}range`)[plot.index] ?? this.#whole(plot, side, boundsOf));
+    }
+  }
+
+  #ranges() {
+    return {xrange: [...this.#state.get("xrange")], yrange: [...this.#state.get("yrange")]};
+  }
+
+  #isLog(plot, side) {
+    return isLog(this.#state.get("axes")[plot.index], side);
+  }
+
+  /** Other plots over the same column with the same scale, while they are linked. */
+  #linked(plot) {
+    if (this.#state.get("link") !== "x") return [];
+    return this.#plots.filter(
+      other => other !== plot && other.columns[0] === plot.columns[0] && this.#isLog(other, "x") === this.#isLog(plot, "x"),
+    );
+  }
+
+  #scale() {
+    for (const plot of this.#plots) {
+      for (const side of SIDES) {
+        const log = this.#isLog(plot, side);
+        const range = this.#state.get(`${side}range`)[plot.index];
+        if (log && range && !(Math.min(...range) > 0)) this.#state.setItem(`${side}range`, plot.index, null);
+        setLog(plot.model, side, log);
+      }
+    }
+    this.fit();
+  }
+
+  #whole(plot, side, boundsOf) {
+    const shown = (side === "x" ? [plot, ...this.#linked(plot)] : [plot]).map(boundsOf).filter(Boolean);
+    if (!shown.length) return null;
+    const low = Math.min(...shown.map(each => each[`${side}0`]));
+    const high = Math.max(...shown.map(each => each[`${side}1`]));
+    return padded(low, high, this.#isLog(plot, side));
+  }
+
+  #show(plot, side, pair) {
+    if (!pair) return; // nothing to show: the axes stay as they are
+    const range = plot.model[`${side}_range`];
+    const [start, end] = pair;
+    this.#shown.set(range, [start, end]);
+    range.setv({start, end});
+  }
+
+  #moved(plot) {
+    const {xrange, yrange} = this.#ranges();
+    for (const side of SIDES) {
+      const {start, end} = plot.model[`${side}_range`];
+      const [low, high] = this.#shown.get(plot.model[`${side}_range`]) ?? [];
+      if (start === low && end === high) continue;
+      const pair = this.#isLog(plot, side)
+        ? [start, end].map(value => Number(value.toPrecision(6)))
+        : [rounded(start, Math.abs(end - start)), rounded(end, Math.abs(end - start))];
+      if (side === "y") yrange[plot.index] = pair;
+      else for (const each of [plot, ...this.#linked(plot)]) xrange[each.index] = pair;
+    }
+    this.#state.set({xrange, yrange});
   }
 }
 
@@ -34,8 +115,8 @@ export class Ranges {
 export function padded(low, high, log) {
   if (log) {
     const factor = high > low ? (high / low) ** PADDING : 2;
-    return {start: low / factor, end: high * factor};
+    return [low / factor, high * factor];
   }
   const extent = high - low || Math.abs(high) || 1;
-  return {start: low - PADDING * extent, end: high + PADDING * extent};
+  return [low - PADDING * extent, high + PADDING * extent];
 }

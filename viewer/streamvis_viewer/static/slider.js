@@ -1,81 +1,86 @@
-// A slider over the distinct values of a column. It stays at the latest value until a person moves it away from there.
+// One slider below a plot: a place in its column's timeline.
 
-const PLAY_MS = 120;
+import {icon, make} from "./dom.js";
+import {Values, shownValue} from "./timeline.js";
+
+const SPEEDS = [1, 2, 4, 8, 16, 30];
 
 export class Slider {
-  #values = [];
-  #known = new Set();
-  #unsorted = false;
-  #latest = true;
-  #shown = null;
-  #timer = 0;
+  values = new Values(); // those that occur in this plot
+  value = null; // the one that this plot shows
+  element;
 
-  constructor(element, moved) {
-    this.input = element.querySelector("input");
-    this.output = element.querySelector("output");
-    this.button = element.querySelector("button");
-    this.moved = moved;
-    this.input.addEventListener("input", () => {
-      this.#stop();
-      this.#go(this.input.valueAsNumber);
+  #timeline;
+  #onmoved;
+  #input = make("input", {type: "range", min: 0, max: 0, value: 0, step: 1, disabled: true});
+  #output = make("output", {}, "–");
+  #play = make("button", {type: "button", className: "tool play"});
+  #speed;
+  #picture = "";
+
+  /** `onmoved()`: `value` has changed. */
+  constructor(column, timeline, state, onmoved) {
+    this.column = column;
+    this.#timeline = timeline;
+    this.#onmoved = onmoved;
+    this.#input.setAttribute("aria-label", column);
+    this.#input.addEventListener("input", () => {
+      timeline.pause();
+      timeline.go(this.#input.valueAsNumber);
     });
-    this.button.addEventListener("click", () => (this.#timer ? this.#stop() : this.#play()));
+    this.#play.addEventListener("click", () => (timeline.playing ? timeline.pause() : timeline.play()));
+    this.#speed = speedMenu(state);
+    this.element = make(
+      "div", {className: "slider", "data-column": column}, this.#play, make("span", {className: "column", title: column}, column), this.#input, this.#output, this.#speed,
+    );
+    timeline.join(this);
+    this.moved(null);
   }
 
-  /** The chosen value; null while there is none. */
-  get value() {
-    return this.#shown;
-  }
-
+  /** The values so far occur no more. */
   forget() {
-    this.#values = [];
-    this.#known = new Set();
+    this.values = new Values();
   }
 
-  /** Values that occur; runs of equal ones cost next to nothing. */
-  offer(values) {
-    let last;
-    for (const value of values) {
-      if (value === last || value !== value) continue;
-      last = value;
-      if (this.#known.has(value)) continue;
-      this.#known.add(value);
-      this.#unsorted ||= this.#values.length > 0 && value < this.#values.at(-1);
-      this.#values.push(value);
-    }
+  remove() {
+    this.#timeline.leave(this);
+    this.element.remove();
   }
 
-  refresh() {
-    if (this.#unsorted) this.#values.sort((a, b) => a - b);
-    this.#unsorted = false;
-    const end = this.#values.length - 1;
-    this.input.max = Math.max(end, 0);
-    this.input.disabled = end < 1;
-    const kept = this.#values.indexOf(this.#shown);
-    this.#go(this.#latest || kept < 0 ? end : kept);
+  /** The timeline stands at this value. */
+  moved(value) {
+    const {values, index, playing} = this.#timeline;
+    const picture = `${values.length} ${index} ${playing}`;
+    if (picture !== this.#picture) this.#draw(value, values, index, playing);
+    this.#picture = picture;
+    const own = value === null ? null : this.values.upTo(value);
+    if (own === this.value) return;
+    this.value = own;
+    this.#onmoved();
   }
 
-  #go(place) {
-    this.#latest = place >= this.#values.length - 1 && !this.#timer;
-    const value = this.#values[place] ?? null;
-    this.input.value = place;
-    this.output.textContent = value === null ? "–" : String(Number(value.toPrecision(7)));
-    if (value === this.#shown) return;
-    this.#shown = value;
-    this.moved();
+  #draw(value, values, index, playing) {
+    this.element.hidden = !values.length;
+    this.#input.max = Math.max(values.length - 1, 0);
+    this.#input.disabled = values.length < 2;
+    this.#input.value = index;
+    this.#output.textContent = shownValue(value);
+    this.#play.replaceChildren(icon(playing ? "pause" : "play"));
+    this.#play.title = playing ? "Pause (space)" : "Play (space)";
+    this.#play.setAttribute("aria-label", this.#play.title);
+    this.#play.disabled = values.length < 2;
   }
+}
 
-  #play() {
-    this.button.textContent = "❚❚";
-    this.button.title = "Pause";
-    this.#timer = setInterval(() => this.#go((this.input.valueAsNumber + 1) % Math.max(this.#values.length, 1)), PLAY_MS);
-  }
-
-  #stop() {
-    clearInterval(this.#timer);
-    this.#timer = 0;
-    this.button.textContent = "▶";
-    this.button.title = "Play";
-    this.#latest = this.input.valueAsNumber >= this.#values.length - 1;
-  }
+function speedMenu(state) {
+  const menu = make("select", {className: "speed", title: "Steps per second", "aria-label": "Steps per second"});
+  const show = () => {
+    const speed = state.get("speed");
+    const speeds = SPEEDS.includes(speed) ? SPEEDS : [...SPEEDS, speed].sort((a, b) => a - b);
+    menu.replaceChildren(...speeds.map(each => make("option", {value: each, selected: each === speed}, `${each}/s`)));
+  };
+  menu.addEventListener("change", () => state.set({speed: Number(menu.value)}));
+  state.watch(["speed"], show);
+  show();
+  return menu;
 }

@@ -1,0 +1,40 @@
+// Making elements. Text is always text, never HTML.
+
+/** An element with properties (attributes where there is a dash) and children. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-")) element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  return element;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** One of the icons that the page's template holds. */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  svg.appendChild(document.createElementNS(SVG, "use")).setAttribute("href", `#i-${name}`);
+  return svg;
+}
+
+/** A button with an icon; `title` says what it does, and which key does the same. */
+export function iconButton(name, title, onclick) {
+  return make("button", {type: "button", className: "tool", title, onclick, "aria-label": title}, icon(name));
+}
+
+/** Calls `act` when the pointer goes down outside an open element, or Escape is pressed. Returns what ends that. */
+export function whenLeft(element, act) {
+  const pointer = event => element.contains(event.target) || act();
+  const key = event => event.key === "Escape" && act();
+  addEventListener("pointerdown", pointer, true);
+  addEventListener("keydown", key, true);
+  return () => {
+    removeEventListener("pointerdown", pointer, true);
+    removeEventListener("keydown", key, true);
+  };
+}

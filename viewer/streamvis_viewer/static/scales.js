@@ -1,0 +1,25 @@
+// Linear and logarithmic axes, exchanged while one looks.
+
+const {LinearScale} = Bokeh.require("models/scales/linear_scale");
+const {LogScale} = Bokeh.require("models/scales/log_scale");
+const {LinearAxis} = Bokeh.require("models/axes/linear_axis");
+const {LogAxis} = Bokeh.require("models/axes/log_axis");
+
+const STYLE = /^(axis|major|minor|fixed|bounds|visible|level)/; // not ticker and formatter, which belong to the kind of axis
+
+/** Whether "lin", "xlog", "ylog" or "xylog" makes "x" or "y" logarithmic. */
+export const isLog = (axes, side) => axes !== "lin" && axes.slice(0, -3).includes(side);
+
+/** The word for a pair of axes. */
+export const axesOf = (x, y) => (x || y ? `${x ? "x" : ""}${y ? "y" : ""}log` : "lin");
+
+/** Makes an axis of a figure logarithmic, or linear. The caller then sets a range that it can show. */
+export function setLog(figure, side, log) {
+  const [scale, place, dimension] = side === "x" ? ["x_scale", "below", 0] : ["y_scale", "left", 1];
+  if ((figure[scale].type === "LogScale") === log) return;
+  const before = figure[place][0];
+  const style = Object.fromEntries(Object.entries(before.attributes).filter(([name]) => STYLE.test(name)));
+  const axis = new (log ? LogAxis : LinearAxis)(style);
+  figure.setv({[scale]: new (log ? LogScale : LinearScale)(), [place]: [axis, ...figure[place].slice(1)]});
+  for (const grid of figure.center.filter(each => each.type === "Grid" && each.dimension === dimension)) grid.axis = axis;
+}
