@@ -14,7 +14,7 @@ from streamvis_viewer.schema import KeyPart, Plot, Schema, key_parts
 AXES = ("lin", "xlog", "ylog", "xylog")
 SHOWN = ("rows", "cols", "width", "height", "scopes", "names", "axes", "window", "stride", "filter", "ignore", "color")
 """Keys that say what the plots show; `smooth` is one too."""
-LOOK = ("smooth", "xrange", "yrange", "fit", "at", "speed", "group", "runs", "hide", "only", "link", "cross", "focus")
+LOOK = ("smooth", "xrange", "yrange", "fit", "at", "speed", "group", "runs", "hide", "only", "link", "cross", "drag", "focus")
 """Keys that mirror the controls that a person has moved; the page's script reads them."""
 PAGE = ("theme", "panel", "gl")
 KEYS = (*SHOWN, *LOOK, *PAGE)
@@ -189,6 +189,7 @@ class _Reader:
         query.choice("group", GROUPS, "label")
         query.choice("link", ("none", "x"), "none")
         query.choice("cross", ("on", "off"), "on")
+        query.choice("drag", ("pan", "zoom"), "pan")
         query.read("focus", _up_to(count), None, f"the number of a plot, 1 to {count}")
         query.choice("gl", GL, "auto")
 

@@ -1,19 +1,22 @@
 // Which colour a label has: one and the same in all plots of the page that have the same palette. Knows nothing of the page.
 
 const QUALITATIVE = 20; // longer palettes are scales: labels spread over them in their natural order
-const SHADES = [0, -0.35, 0.45]; // further rounds through a palette are darker, then lighter
+// Further rounds through a palette take other shades of it: first what stands out from the page, then the opposite.
+const SHADES = {light: [0, -0.4, 0.4], dark: [0, 0.5, -0.3]};
 const NUMBERED = /^[^·]*=(-?[\d.]+(?:e[+-]?\d+)?)$/; // the label of a series that goes by one numeric hyperparameter
 
 export const {compare} = new Intl.Collator(undefined, {numeric: true});
 
 /** The labels of one palette, numbered as they come. */
 class Shared {
+  #page;
   #table;
   #scale;
   #numbers = new Map();
   #places = null; // of the labels of a scale; null: not up to date
 
-  constructor(palette, scale) {
+  constructor(palette, scale, page) {
+    this.#page = page;
     this.#table = palette.map(bytes);
     this.#scale = scale.map(bytes);
   }
@@ -34,7 +37,8 @@ class Shared {
     const values = this.#asNumbers();
     if (values) return spread(this.#scale, this.#place(label, (a, b) => values.get(a) - values.get(b)), this.#numbers.size);
     if (this.#table.length > QUALITATIVE) return spread(this.#table, this.#place(label, compare), this.#numbers.size);
-    return shaded(this.#table[number % this.#table.length], SHADES[Math.floor(number / this.#table.length) % SHADES.length]);
+    const shades = SHADES[this.#page.dark ? "dark" : "light"];
+    return shaded(this.#table[number % this.#table.length], shades[Math.floor(number / this.#table.length) % shades.length]);
   }
 
   #place(label, order) {
@@ -56,6 +60,7 @@ class Shared {
 }
 
 export class Colors {
+  dark = false; // whether the page is
   #shared = new Map();
   #scale;
 
@@ -67,7 +72,7 @@ export class Colors {
   /** The colours of plots with this palette. */
   of(palette) {
     const key = palette.join();
-    if (!this.#shared.has(key)) this.#shared.set(key, new Shared(palette, this.#scale));
+    if (!this.#shared.has(key)) this.#shared.set(key, new Shared(palette, this.#scale, this));
     return this.#shared.get(key);
   }
 }

@@ -27,9 +27,9 @@ export function iconButton(name, title, onclick) {
   return make("button", {type: "button", className: "tool", title, onclick, "aria-label": title}, icon(name));
 }
 
-/** Calls `act` when the pointer goes down outside an open element, or Escape is pressed. Returns what ends that. */
-export function whenLeft(element, act) {
-  const pointer = event => element.contains(event.target) || act();
+/** Calls `act` when the pointer goes down outside these elements, or Escape is pressed. Returns what ends that. */
+export function whenLeft(elements, act) {
+  const pointer = event => elements.some(element => element.contains(event.target)) || act();
   const key = event => event.key === "Escape" && act();
   addEventListener("pointerdown", pointer, true);
   addEventListener("keydown", key, true);

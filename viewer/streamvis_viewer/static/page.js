@@ -3,12 +3,16 @@
 import {CellTools} from "./celltools.js";
 import {Colors} from "./colors.js";
 import {Connection} from "./connection.js";
+import {DataMenu} from "./datamenu.js";
+import {wireDrag} from "./drag.js";
 import {Op, PAGE, noteOf} from "./frames.js";
+import {helpDialog, wireKeys} from "./keys.js";
 import {layers} from "./layers.js";
 import {Panel} from "./panel.js";
 import {Plot} from "./plot.js";
 import {Ranges} from "./ranges.js";
 import {Readout} from "./readout.js";
+import {ShareMenu} from "./sharemenu.js";
 import {SERVER_KEYS, State} from "./state.js";
 import {Status} from "./status.js";
 import {Theme} from "./theme.js";
@@ -31,19 +35,32 @@ const painted = () => new Promise(resolve => requestAnimationFrame(() => request
 
 /** Everything that the page has and that a person can touch. */
 class Page {
+  #under = null; // the plot under the pointer
+
   constructor(views, cells, state) {
     const timelines = new Timelines(state);
     const colors = new Colors(settings.scale);
     const visibility = new Visibility(state, () => this.#mask());
+    this.state = state;
+    this.visibility = visibility;
     const controls = {state, timelines, isShown: row => visibility.isShown(row)};
     this.plots = views.map((view, i) => new Plot(i, view, cells[i], settings.plots[i], colors, controls));
-    this.theme = new Theme(state, this.plots.map(plot => plot.model));
+    this.theme = new Theme(state, this.plots.map(plot => plot.model), dark => this.#recolor(colors, dark));
     this.ranges = new Ranges(this.plots, state);
     this.panel = new Panel(this.plots, state, visibility);
     this.readout = new Readout(this.plots, state);
     this.tools = this.plots.map(plot => new CellTools(plot, state, this.ranges));
     this.timelines = timelines;
-    wireToolbar(state, this.theme);
+    this.help = helpDialog();
+    this.dataMenu = new DataMenu(this.plots, state);
+    this.shareMenu = new ShareMenu(state);
+    wireToolbar(this);
+    wireKeys(this);
+    wireDrag(this.plots.map(plot => plot.model), state);
+    for (const plot of this.plots) {
+      plot.cell.addEventListener("pointerenter", () => (this.#under = plot));
+      plot.cell.addEventListener("pointerleave", () => (this.#under = null));
+    }
     state.watch(["smooth"], () => this.#smooth(state.get("smooth")));
     this.#smooth(state.get("smooth"));
   }
@@ -60,9 +77,48 @@ class Page {
     for (const plot of this.plots) plot.data.changed = false;
   }
 
+  /** The plot that a key is about: the only one that shows, or the one under the pointer. */
+  get at() {
+    const focus = this.state.get("focus");
+    return focus ? this.plots[focus - 1] : this.plots.length === 1 ? this.plots[0] : this.#under;
+  }
+
+  toggle(key, on, off) {
+    this.state.set({[key]: this.state.get(key) === on ? off : on});
+  }
+
+  toggleLog(side) {
+    for (const plot of this.at ? [this.at] : this.plots) this.tools[plot.index].toggleLog(side);
+  }
+
+  grow() {
+    if (this.at) this.tools[this.at.index].grow();
+  }
+
+  play() {
+    const timelines = this.timelines.all;
+    const playing = timelines.some(timeline => timeline.playing);
+    for (const timeline of timelines) (playing ? timeline.pause() : timeline.play());
+  }
+
+  step(by) {
+    for (const timeline of this.timelines.all) timeline.step(by);
+  }
+
+  /** Escape: closes pinned values, else the plot that shows alone. */
+  leave() {
+    if (!this.readout.clear()) this.state.set({focus: 0});
+  }
+
   #mask() {
     for (const plot of this.plots) plot.mask();
     this.ranges.fit();
+  }
+
+  #recolor(colors, dark) {
+    colors.dark = dark;
+    for (const plot of this.plots) plot.recolor();
+    this.panel?.collect();
   }
 
   #smooth(weight) {

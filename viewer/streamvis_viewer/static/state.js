@@ -46,6 +46,7 @@ const CODECS = {
   only: texts,
   link: text,
   cross: text,
+  drag: text,
   focus: number,
   theme: text,
   panel: {read: ([value]) => (value === "off" ? 0 : Number(value)), write: pixels => [pixels ? String(pixels) : "off"]},
@@ -66,7 +67,7 @@ export class State {
     this.#defaults = {
       scopes: ".*", names: [], axes: Array(plots).fill("lin"), window: 0, stride: 0, filter: [], ignore: [], color: [], smooth: 0,
       xrange: Array(plots).fill(null), yrange: Array(plots).fill(null), fit: "all", at: {}, speed: 8,
-      group: "label", runs: "", hide: [], only: [], link: "none", cross: "on", focus: 0, theme: "auto", panel: null,
+      group: "label", runs: "", hide: [], only: [], link: "none", cross: "on", drag: "pan", focus: 0, theme: "auto", panel: null,
     };
     for (const [key, codec] of Object.entries(CODECS)) {
       const given = this.#pairs.getAll(key);

@@ -9,11 +9,14 @@ const browser = matchMedia("(prefers-color-scheme: dark)");
 export class Theme {
   #state;
   #figures;
+  #changed;
   #dark = false; // what the figures are styled for
 
-  constructor(state, figures) {
+  /** `changed(dark)`: the page now is dark, or light. */
+  constructor(state, figures, changed) {
     this.#state = state;
     this.#figures = figures;
+    this.#changed = changed;
     browser.addEventListener("change", () => this.apply());
     state.watch(["theme"], () => this.apply());
     this.apply();
@@ -37,6 +40,7 @@ export class Theme {
     if (this.dark === this.#dark) return;
     this.#dark = this.dark;
     for (const figure of this.#figures) parts(figure).forEach(part => exchange(part, this.dark ? DARK : LIGHT));
+    this.#changed(this.dark);
   }
 }
 

@@ -3,19 +3,21 @@
 const byId = id => document.getElementById(id);
 
 /** A button that is pressed while a key of the state has a value. */
-function toggle(id, state, key, on, off) {
-  const show = () => byId(id).setAttribute("aria-pressed", state.get(key) === on);
-  byId(id).addEventListener("click", () => state.set({[key]: state.get(key) === on ? off : on}));
-  state.watch([key], show);
+function wireToggle(id, page, key, on, off) {
+  const show = () => byId(id).setAttribute("aria-pressed", page.state.get(key) === on);
+  byId(id).addEventListener("click", () => page.toggle(key, on, off));
+  page.state.watch([key], show);
   show();
 }
 
-export function wireToolbar(state, theme) {
-  toggle("fit", state, "fit", "robust", "all");
-  toggle("link", state, "link", "x", "none");
-  toggle("cross", state, "cross", "on", "off");
-  byId("theme").addEventListener("click", () => theme.toggle());
-  wireSmoothing(state);
+export function wireToolbar(page) {
+  wireToggle("drag", page, "drag", "zoom", "pan");
+  wireToggle("fit", page, "fit", "robust", "all");
+  wireToggle("link", page, "link", "x", "none");
+  wireToggle("cross", page, "cross", "on", "off");
+  byId("theme").addEventListener("click", () => page.theme.toggle());
+  byId("help").addEventListener("click", () => page.help.showModal());
+  wireSmoothing(page.state);
 }
 
 function wireSmoothing(state) {

@@ -1,0 +1,80 @@
+// What the plots ask of the data: colours, scopes, windows, and what becomes of the columns that are not drawn.
+
+import {make} from "./dom.js";
+import {Menu} from "./menu.js";
+
+const KEYS = [["", "as in the schema"], ["s", "scope"], ["n", "name"], ["i", "index"], ["sn", "scope and name"], ["si", "scope and index"], ["sni", "scope, name and index"]];
+const FATES = [["lines", "a line for each value"], ["filter", "slider"], ["ignore", "ignored"]];
+
+export class DataMenu extends Menu {
+  #plots;
+  #state;
+  #note = {configs: [], columns: []};
+
+  constructor(plots, state) {
+    super(document.getElementById("data"), "Columns, windows and colours", () => this.#items());
+    this.#plots = plots;
+    this.#state = state;
+  }
+
+  /** `configs`: hyperparameters that the scopes have. `columns`: those that are not drawn. */
+  show({configs = [], columns = []}) {
+    if (JSON.stringify({configs, columns}) === JSON.stringify(this.#note)) return;
+    this.#note = {configs, columns};
+    this.refresh();
+  }
+
+  #items() {
+    return [
+      make("h2", {}, "Colour by"), this.#colour(),
+      ...(this.#note.columns.length ? [make("h2", {}, "Other columns"), ...this.#note.columns.map(column => this.#column(column))] : []),
+      make("h2", {}, "Mean of windows"), this.#windows(),
+      make("h2", {}, "Scopes"), this.#scopes(),
+    ];
+  }
+
+  #colour() {
+    const chosen = this.#state.get("color")[0]?.split(/,(?![^(]*\))/)[0] ?? "";
+    const known = [...KEYS, ...this.#note.configs.map(key => [`(${key})`, key])];
+    if (!known.some(([key]) => key === chosen)) known.push([chosen, chosen]);
+    const menu = make("select", {"aria-label": "Colour by"}, ...known.map(([value, name]) => make("option", {value, selected: value === chosen}, name)));
+    menu.addEventListener("change", () => {
+      this.#state.set({color: menu.value ? [this.#plots.map(() => menu.value).join(",")] : []});
+    });
+    return menu;
+  }
+
+  #column(column) {
+    const [filter, ignore] = [this.#state.get("filter"), this.#state.get("ignore")];
+    const chosen = filter.includes(column) ? "filter" : ignore.includes(column) ? "ignore" : "lines";
+    const menu = make("select", {"aria-label": column}, ...FATES.map(([value, name]) => make("option", {value, selected: value === chosen}, name)));
+    const without = list => list.filter(each => each !== column);
+    menu.addEventListener("change", () => {
+      this.#state.set({
+        filter: [...without(filter), ...(menu.value === "filter" ? [column] : [])],
+        ignore: [...without(ignore), ...(menu.value === "ignore" ? [column] : [])],
+      });
+    });
+    return make("label", {className: "row"}, make("span", {title: column}, column), menu);
+  }
+
+  #windows() {
+    const field = (key, label) => {
+      const input = make("input", {type: "number", min: 1, step: 1, value: this.#state.get(key) || "", placeholder: key === "window" ? "off" : "window", "aria-label": label});
+      return [make("span", {}, label), input];
+    };
+    const [windowLabel, size] = field("window", "points");
+    const [strideLabel, stride] = field("stride", "every");
+    const read = input => (input.value !== "" && input.checkValidity() ? input.valueAsNumber : 0);
+    for (const input of [size, stride]) {
+      input.addEventListener("change", () => this.#state.set({window: read(size), stride: read(size) ? read(stride) : 0}));
+    }
+    return make("div", {className: "row"}, make("label", {}, windowLabel, size), make("label", {}, strideLabel, stride));
+  }
+
+  #scopes() {
+    const input = make("input", {type: "text", value: this.#state.get("scopes"), spellcheck: false, "aria-label": "Scopes, a regular expression"});
+    input.addEventListener("change", () => this.#state.set({scopes: input.value || ".*"}));
+    return input;
+  }
+}

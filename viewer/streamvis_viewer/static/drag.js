@@ -1,0 +1,25 @@
+// What dragging over a plot does: it moves the window, or draws the box to zoom into. Shift does the other of the two.
+
+const byType = (model, type) => model.toolbar.tools.find(tool => tool.type === type);
+
+/** Keeps the tools of all figures as the state's `drag` says. */
+export function wireDrag(models, state) {
+  let shift = false;
+  const apply = () => {
+    const zooms = (state.get("drag") === "zoom") !== shift;
+    for (const model of models) {
+      const [pan, box] = [byType(model, "PanTool"), byType(model, "BoxZoomTool")];
+      if (!pan || !box) continue;
+      (zooms ? pan : box).active = false;
+      (zooms ? box : pan).active = true;
+    }
+  };
+  const note = event => {
+    if (event.shiftKey === shift) return;
+    shift = event.shiftKey;
+    apply();
+  };
+  for (const name of ["keydown", "keyup", "pointerdown"]) addEventListener(name, note, true);
+  state.watch(["drag"], apply);
+  apply();
+}
