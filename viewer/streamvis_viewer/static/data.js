@@ -63,8 +63,9 @@ export class PlotData {
     return this.#layer.bounds();
   }
 
-  /** Four bytes per slot, instead of the colours that the server gave. */
+  /** Four bytes per slot, instead of the colours that the server gave. Nothing happens amid a batch that brings slots: refresh() is to come. */
   recolor(rgba) {
+    if (rgba.length !== this.#rgba.length) return;
     this.#layer.setColors(rgba);
     this.#rgba = rgba;
   }
