@@ -14,9 +14,10 @@ from streamvis_viewer.schema import KeyPart, Plot, Schema, key_parts
 AXES = ("lin", "xlog", "ylog", "xylog")
 SHOWN = ("rows", "cols", "width", "height", "scopes", "names", "axes", "window", "stride", "filter", "ignore", "color")
 """Keys that say what the plots show; `smooth` is one too."""
-LOOK = ("smooth", "xrange", "yrange", "fit", "at", "speed", "group", "runs", "hide", "only", "link", "cross", "drag", "focus")
+LOOK = ("smooth", "xrange", "yrange", "fit", "at", "speed", "group", "runs", "hide", "only")
 """Keys that mirror the controls that a person has moved; the page's script reads them."""
-PAGE = ("theme", "panel", "gl")
+PAGE = ("link", "cross", "drag", "focus", "theme", "panel", "gl")
+"""Likewise, for what concerns the page as a whole."""
 KEYS = (*SHOWN, *LOOK, *PAGE)
 
 GROUPS = ("label", "scope", "name", "index")

@@ -18,7 +18,6 @@ from streamvis_viewer.schema import Plot, palette_colors
 from streamvis_viewer.socket import ReadQuery
 from streamvis_viewer.web import STATIC, PageHandler, decoded, templates
 
-
 NUMERIC_PALETTE = "Viridis256"
 """What a numeric hyperparameter is coloured by."""
 
