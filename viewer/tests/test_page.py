@@ -193,6 +193,7 @@ def test_the_view_follows_the_points_until_a_person_moves_it(data: ServerThread,
     page.mouse.down()
     page.mouse.move(360, 330, steps=4)
     page.mouse.up()
+    page.wait_for_url("**&xrange=*")  # which is written once they rest
     moved = page.evaluate(RANGES, "p0")
     assert moved[0] < -0.4
     write(data.uri, "run1", "loss", x=[20], y=[20.0])
