@@ -19,7 +19,7 @@ from streamvis.columns import Block
 from streamvis.errors import MalformedError, StateError, StreamvisError, UnavailableError, UsageError, from_status
 from streamvis.filters import Pattern
 from streamvis.points import Collector, Points
-from streamvis.records import Change, Config, Interest, Listing, Query, Topic, unpack_cursor
+from streamvis.records import Change, Config, Interest, Listing, Query, Stats, Topic, unpack_cursor
 from streamvis.reduce import Condition, Reduction
 
 __all__ = ["Batch", "Client", "Points", "Subscription", "Update"]
@@ -184,6 +184,11 @@ class Client:
     def subscribe(self) -> Subscription:
         """A stream of changes, without interests at first."""
         return Subscription(self.uri, self._stub)
+
+    def stats(self) -> Stats:
+        """What the server says about itself: `streamvis doctor` prints it."""
+        with _translated(self.uri):
+            return wire.stats_from_pb(self._stub.Stats(wire.stats_request_to_pb(), timeout=self._timeout))
 
     def _catalog(self, query: Query) -> tuple[list[Topic], list[Config]]:
         topics: list[Topic] = []

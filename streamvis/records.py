@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,12 +60,16 @@ class Batch:
     blocks: tuple[EncodedBlock, ...] = ()
 
 
+CONFIGS = 0
+"""The handle of a batch's configs. Those of topics are above 0."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
     """The server's answer to one batch.
 
     Stored (or stored earlier) when `expected` is 0 and `gone` is empty. `rejected` maps the handles whose blocks were
-    left out to the reason.
+    left out to the reason; there CONFIGS stands for the configs that were.
     """
 
     number: int
@@ -124,6 +129,30 @@ class Listing:
 
     topic: Topic
     lengths: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number about a running server, by its Prometheus name; a `counter` only ever grows."""
+
+    name: str
+    value: float
+    help: str
+    counter: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a server says about itself."""
+
+    version: str
+    metrics: tuple[Metric, ...]
+
+    def value(self, name: str, **labels: str) -> float:
+        """The metric of that name and labels; NaN if there is none."""
+        found = (metric.value for metric in self.metrics if metric.name == name and metric.labels == labels)
+        return next(found, math.nan)
 
 
 def pack_cursor(seqs: Mapping[int, int]) -> bytes:

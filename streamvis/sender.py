@@ -24,7 +24,7 @@ from streamvis.columns import Block, split
 from streamvis.delivery import ANSWER_TIMEOUT, Answer, Delivery, Lost, SpoolOptions
 from streamvis.errors import BufferFullError, RejectedError, SpoolError, StreamvisError, UnavailableError
 from streamvis.hookspecs import Sink
-from streamvis.records import Batch, Config, Declaration
+from streamvis.records import CONFIGS, Batch, Config, Declaration
 from streamvis.sinks import Sinks
 from streamvis.spool import REJECTED, Spool, keep_rejected, leftovers
 from streamvis.transport import GrpcLink, OpenLink
@@ -299,11 +299,12 @@ class Sender:
         refused = _only(batch, reasons)
         path = keep_rejected(self._options.spool_dir, refused)
         self._unreported = True
-        for declared in refused.declarations:
-            if declared.name not in self._rejected:
-                reason = reasons[declared.handle]
-                _log.error("the server refuses %s: %s; its points are kept in %s", declared.name, reason, path)
-            self._rejected[declared.name] = reasons[declared.handle]
+        names = {declared.handle: declared.name for declared in refused.declarations} | {CONFIGS: "config"}
+        for handle, reason in reasons.items():
+            name = names.get(handle, f"handle {handle}")
+            if name not in self._rejected:
+                _log.error("the server refuses %s: %s; what it refused is kept in %s", name, reason, path)
+            self._rejected[name] = reason
 
     def _settle_tickets(self) -> None:
         for ticket in tuple(self._tickets):
@@ -387,7 +388,7 @@ def _only(batch: Batch, handles: Collection[int]) -> Batch:
     """The part of the batch that belongs to these handles."""
     return replace(
         batch,
-        configs=(),
+        configs=batch.configs if CONFIGS in handles else (),
         declarations=tuple(declared for declared in batch.declarations if declared.handle in handles),
         blocks=tuple(block for block in batch.blocks if block.topic in handles),
     )

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from streamvis.codec import EncodedBlock
 from streamvis.errors import MalformedError
-from streamvis.records import Ack, Batch, Change, Config, Declaration, Interest, Listing, Query, Topic
+from streamvis.records import Ack, Batch, Change, Config, Declaration, Interest, Listing, Metric, Query, Stats, Topic
 from streamvis.reduce import Condition, Reduction
 from streamvis.v1 import streamvis_pb2 as pb
 
@@ -253,3 +253,19 @@ def restore_to_pb(scope: str, names: Sequence[str]) -> pb.RestoreRequest:
 
 def purge_to_pb(scope: str, names: Sequence[str]) -> pb.PurgeRequest:
     return pb.PurgeRequest(scope=scope, names=names)
+
+
+def stats_request_to_pb() -> pb.StatsRequest:
+    return pb.StatsRequest()
+
+
+def stats_to_pb(stats: Stats) -> pb.StatsReply:
+    metrics = [
+        pb.Metric(name=m.name, help=m.help, counter=m.counter, value=m.value, labels=m.labels) for m in stats.metrics
+    ]
+    return pb.StatsReply(version=stats.version, metrics=metrics)
+
+
+def stats_from_pb(message: pb.StatsReply) -> Stats:
+    metrics = (Metric(m.name, m.value, m.help, m.counter, dict(m.labels)) for m in message.metrics)
+    return Stats(message.version, tuple(metrics))

@@ -369,6 +369,23 @@ def test_columns_that_another_process_disagrees_with_are_kept_aside(
     assert len(list((tmp_path / "spool" / "rejected").glob("*.seg"))) == 1
 
 
+def test_a_config_that_is_too_large_is_told_and_harms_nothing(
+    server: ServerThread, make: Callable[..., DataLogger]
+) -> None:
+    """The points beside it are stored, and what comes later too."""
+    with make(server.uri) as logger:
+        logger.write_config({"text": "x" * (2 << 20)})
+        logger.write("loss", x=1, y=2)
+        with pytest.raises(RejectedError, match=r"config.*at most 1048576"):
+            logger.flush(10)
+        logger.write_config({"lr": 1})
+        logger.flush(10)
+        assert list(logger.stats()["rejected"]) == ["config"]
+    assert stored(server.uri) == {"x": [1], "y": [2]}
+    with Client(server.uri) as client:
+        assert [dict(values) for values in client.configs().values()] == [{"lr": 1}]
+
+
 def test_a_server_that_never_answers_does_not_hang_the_job(tmp_path: Path, make: Callable[..., DataLogger]) -> None:
     """Stop takes no longer than its timeout, and the points are on disk."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:

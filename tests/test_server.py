@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from streamvis import transport, wire
 from streamvis.client import Client
 from streamvis.codec import EncodedBlock, checksum, encode
 from streamvis.columns import Block
-from streamvis.errors import ConflictError, StoreLockedError, UnavailableError
+from streamvis.errors import ConflictError, StoreLockedError, UnavailableError, UsageError
 from streamvis.records import Ack, Batch, Config, Declaration, Query, pack_cursor
+from streamvis.server import service
 from streamvis.server.broadcast import Broadcast
 from streamvis.server.run import ServerThread, serving
 from streamvis.server.service import SERVICE_NAME, Service, rpc_handler
-from streamvis.storage import Commit
+from streamvis.storage import Commit, MemoryStore, Submission
 from streamvis.v1 import streamvis_pb2 as pb
 
 WAIT = 20.0
@@ -211,6 +212,7 @@ BAD_BATCHES: dict[str, tuple[Batch, str]] = {
     "damaged": (Batch("w", 2, (), (), (GOOD._replace(crc=1),)), "CRC"),
     "unsorted columns": (Batch("w", 2, (replace(LOSS, columns=("y", "x")),)), "sorted order"),
     "repeated columns": (Batch("w", 2, (replace(LOSS, columns=("x", "x")),)), "different names"),
+    "handle 0": (Batch("w", 2, (replace(LOSS, handle=0),)), "handle 0; expected 1"),
     "handle declared twice": (Batch("w", 2, (LOSS, replace(LOSS, name="b"))), "declares a handle twice"),
     "topic declared twice": (Batch("w", 2, (LOSS, replace(LOSS, handle=7))), "declares a topic twice"),
     "declared without columns": (Batch("w", 2, (replace(LOSS, columns=()),)), "expected 1 to"),
@@ -251,7 +253,6 @@ def test_a_malformed_batch_ends_its_stream_and_harms_nothing(bad: Batch, reason:
         (b"{", "not JSON"),
         (b'{"a": "\\ud800"}', "surrogate"),
         (b"[" * 100_000, "not JSON"),
-        (b'{"a":' * 100 + b"1" + b"}" * 100, "nested deeper"),
     ],
 )
 def test_a_malformed_config_is_refused(stream: Stream, client: Client, config: bytes, reason: str) -> None:
@@ -263,6 +264,23 @@ def test_a_malformed_config_is_refused(stream: Stream, client: Client, config: b
             pb.Config(scope="run", json=config)])]))), reason)  # fmt: skip
     assert stream.send(batch(1, 1)).stored
     assert client.configs() == {}
+
+
+BIG = b'{"a": "' + b"x" * (1 << 20) + b'"}'
+DEEP = b'{"a":' * 100 + b"1" + b"}" * 100
+
+
+@pytest.mark.parametrize(("config", "reason"), [(BIG, "at most 1048576"), (DEEP, "nested deeper")])
+def test_a_config_that_is_too_much_is_left_out(stream: Stream, client: Client, config: bytes, reason: str) -> None:
+    """Alone it is an error; in a batch, which is a run's, it is told and the points are stored."""
+    with pytest.raises(UsageError, match=reason):
+        client.set_config("run", wire.load_config(config))
+    ack = stream.send(replace(batch(1, 1), configs=(Config("run", {"lr": 1}), Config("run", wire.load_config(config)))))
+    assert ack.stored
+    assert list(ack.rejected) == [0]
+    assert reason in ack.rejected[0]
+    assert stored(client) == [1]
+    assert client.config("run") == {"lr": 1}
 
 
 def expect_refusal(call: Callable[[], object], reason: str) -> None:
@@ -342,6 +360,16 @@ def test_a_cursor_ahead_of_the_data_is_refused(client: Client, stream: Stream) -
         client.fetch(after=pack_cursor({0: 10**9}))
 
 
+def test_many_configs_travel_in_messages_that_arrive(client: Client) -> None:
+    """However large they are together."""
+    for run in range(40):
+        client.set_config(f"run{run}", {"text": "é" * 250_000})
+    assert len(client.configs()) == 40
+    with transport.open_channel(client.uri) as channel:
+        changes = list(transport.open_stub(channel).Fetch(pb.Query()))
+    assert max(change.ByteSize() for change in changes) < 3 << 20
+
+
 def test_large_data_travels_in_messages_of_about_one_mebibyte(stream: Stream, client: Client) -> None:
     """Small blocks share messages, none comes near the limit, and the values are all there."""
     for number in range(1, 9):
@@ -357,6 +385,73 @@ def test_large_data_travels_in_messages_of_about_one_mebibyte(stream: Stream, cl
     assert stored(client) == [
         value for number in range(1, 9) for value in range(number * 100_000, number * 100_000 + 50_000)
     ]
+
+
+# ---- limits
+
+
+class GatedStore(MemoryStore):
+    """A store whose commits wait for a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def append(self, submissions: Sequence[Submission]) -> tuple[list[Ack], Commit]:
+        assert self.gate.wait(WAIT)
+        return super().append(submissions)
+
+
+def test_what_a_stream_has_in_flight_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    """Bytes that wait for their commit stay few for one stream and for all, which get their turns; none is lost."""
+    monkeypatch.setattr(service, "STREAM_BYTES", 1 << 20)
+    monkeypatch.setattr(service, "ALL_BYTES", 3 << 20)
+    store, size = GatedStore(), 200_000
+    block = points(*np.random.default_rng(0).integers(0, 1 << 60, size // 16).tolist())
+    with serving(open_store=lambda _: store) as server, Client(server.uri) as client:
+        streams = [Stream(server.uri) for _ in range(5)]
+        for writer, stream in enumerate(streams):
+            for number in range(1, 21):
+                stream.put(Batch(f"w{writer}", number, (replace(LOSS, name=f"{writer}"),), (), (block,)))
+
+        def waiting(name: str) -> float:
+            return client.stats().value(f"streamvis_{name}")
+
+        wait_until(lambda: waiting("waiting_bytes") > (3 << 20) - 1.1 * size, WAIT)
+        assert waiting("waiting_bytes") <= 3 << 20
+        assert waiting("batches_waiting") <= 3 * 5
+        store.gate.set()
+        for stream in streams:
+            assert [stream.ack().number for _ in range(20)] == list(range(1, 21))
+            stream.close()
+        assert waiting("waiting_bytes") == waiting("batches_waiting") == 0
+
+
+def test_the_server_counts_what_it_does(stream: Stream, client: Client) -> None:
+    """Batches by their answers, commits, points, open streams; nothing is dropped."""
+    assert stream.send(batch(1, 1, 2)).stored
+    assert stream.send(batch(1, 1, 2)).stored
+    assert stream.send(batch(3, 3)).expected == 2
+    client.delete("run")
+    assert stream.send(batch(2, 3, declare=False)).gone
+    stats = client.stats()
+    results = {result: stats.value("streamvis_batches_total", result=result) for result in ("stored", "gap", "gone")}
+    assert results == {"stored": 2, "gap": 1, "gone": 1}
+    assert stats.value("streamvis_points_total") == 2
+    assert stats.value("streamvis_writers") == 1
+    assert stats.value("streamvis_batches_dropped") == stats.value("streamvis_batches_waiting") == 0
+    assert 0 < stats.value("streamvis_commit_seconds", quantile="0.5") < WAIT
+    bad = Stream(client.uri)
+    with pytest.raises(grpc.RpcError):
+        bad.send(batch(0, 1))
+    bad.close()
+    assert client.stats().value("streamvis_batches_total", result="refused") == 1
+    updates = client.follow()
+    next(updates)
+    assert client.stats().value("streamvis_subscribers") == client.stats().value("streamvis_interests") == 1
+    updates.close()
 
 
 # ---- live

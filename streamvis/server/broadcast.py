@@ -7,6 +7,7 @@ reader costs no memory and delays nobody. Everything here runs on the event loop
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,10 +27,27 @@ class Broadcast:
     def __init__(self, max_bytes: int = MAX_BYTES, max_commits: int = MAX_COMMITS) -> None:
         self._max_bytes = max_bytes
         self._max_commits = max_commits
-        self._kept: dict[int, Commit] = {}
+        self._kept: dict[int, tuple[Commit, float]] = {}
         self._bytes = 0
         self._end = 0
         self._listeners: set[asyncio.Event] = set()
+
+    @property
+    def size(self) -> int:
+        """Bytes that the commits take, roughly."""
+        return self._bytes
+
+    @property
+    def _oldest(self) -> int:
+        return self._end - len(self._kept)
+
+    def age(self, position: int) -> float:
+        """How many seconds ago the first commit from a position on was published; 0.0 if there is none.
+
+        If it is gone, as many as those of the oldest one kept.
+        """
+        kept = self._kept.get(max(position, self._oldest))
+        return 0.0 if kept is None else time.monotonic() - kept[1]
 
     @property
     def end(self) -> int:
@@ -38,11 +56,11 @@ class Broadcast:
 
     def publish(self, commit: Commit) -> None:
         """Adds a commit, lets the oldest ones go, and wakes the readers."""
-        self._kept[self._end] = commit
+        self._kept[self._end] = commit, time.monotonic()
         self._end += 1
         self._bytes += _size(commit)
         while len(self._kept) > self._max_commits or (self._bytes > self._max_bytes and len(self._kept) > 1):
-            self._bytes -= _size(self._kept.pop(self._end - len(self._kept)))
+            self._bytes -= _size(self._kept.pop(self._oldest)[0])
         self.wake()
 
     def wake(self) -> None:
@@ -52,11 +70,12 @@ class Broadcast:
 
     def read(self, position: int, max_bytes: int) -> list[Commit] | None:
         """The commits from a position on, as many as fit, at least one if there is one; None if they are gone."""
-        if position < self._end - len(self._kept):
+        if position < self._oldest:
             return None
         commits: list[Commit] = []
         size = 0
-        while (commit := self._kept.get(position + len(commits))) is not None:
+        while (kept := self._kept.get(position + len(commits))) is not None:
+            commit, _ = kept
             size += _size(commit)
             if commits and size > max_bytes:
                 break

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from streamvis.codec import EncodedBlock, checksum, column_count, validate
 from streamvis.errors import MalformedError
-from streamvis.records import Batch, Config, Declaration
+from streamvis.records import CONFIGS, Batch, Declaration
 
 MAX_TEXT_BYTES = 4096
 MAX_COLUMNS = 1024
 MAX_BLOCK_BYTES = 8 << 20
-MAX_CONFIG_DEPTH = 64
 
 
 class BatchChecker:
@@ -27,7 +25,7 @@ class BatchChecker:
             check_text("writer", batch.writer)
             _check_number(batch.number)
             for config in batch.configs:
-                check_config(config)
+                check_text("scope", config.scope)
             declared = {**self._columns, **{d.handle: _check_declaration(d) for d in batch.declarations}}
             _check_unique("handle", [declaration.handle for declaration in batch.declarations])
             _check_unique("topic", [(declaration.scope, declaration.name) for declaration in batch.declarations])
@@ -57,28 +55,12 @@ def _check_unique(what: str, declared: Sequence[object]) -> None:
         raise MalformedError(f"it declares a {what} twice; expected each once per batch")
 
 
-def check_config(config: Config) -> None:
-    """Raises MalformedError unless the config can be merged and stored."""
-    check_text("scope", config.scope)
-    level: list[Any] = [config.values]
-    depth = 0
-    while level:
-        depth += 1
-        if depth > MAX_CONFIG_DEPTH:
-            raise MalformedError(f"config of {_shown(config.scope)} is nested deeper than {MAX_CONFIG_DEPTH} levels")
-        level = [child for value in level for child in _children(value)]
-
-
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return value if isinstance(value, list) else []
-
-
 def _check_declaration(declaration: Declaration) -> int:
     """How many columns it declares."""
     check_text("scope", declaration.scope)
     check_text("name", declaration.name)
+    if declaration.handle == CONFIGS:
+        raise MalformedError(f"{_shown(declaration.name)} is declared with handle {CONFIGS}; expected 1, 2, 3, …")
     columns = declaration.columns
     for column in columns:
         check_text(f"column of {_shown(declaration.name)}", column)

@@ -30,6 +30,9 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),  # else two servers share a port, and clients reach either by chance
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # allows the pings of quiet subscriptions
     ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 60_000),  # finds clients that vanished without a word, and ends their streams
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.max_concurrent_streams", 1024),  # of one connection; further calls of it wait
 )
 
 
@@ -67,6 +70,7 @@ class ServerThread:
         port: int = 0,
         host: str = "127.0.0.1",
         broadcast: Broadcast | None = None,
+        open_store: Callable[[str], Store] = open_store,
     ) -> None:
         """Returns when it answers at `uri`. Raises StoreError and ConflictError as `run_server` does."""
         store = open_store(data_prefix)
@@ -100,10 +104,14 @@ class ServerThread:
 
 @contextlib.contextmanager
 def serving(
-    data_prefix: str = "memory:", port: int = 0, host: str = "127.0.0.1", broadcast: Broadcast | None = None
+    data_prefix: str = "memory:",
+    port: int = 0,
+    host: str = "127.0.0.1",
+    broadcast: Broadcast | None = None,
+    open_store: Callable[[str], Store] = open_store,
 ) -> Iterator[ServerThread]:
     """A data server in this process, at `server.uri`, for as long as the block runs."""
-    server = ServerThread(data_prefix, port, host, broadcast)
+    server = ServerThread(data_prefix, port, host, broadcast, open_store)
     try:
         yield server
     finally:

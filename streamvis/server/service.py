@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import aclosing, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from streamvis import wire
+from streamvis import __version__, wire
 from streamvis.errors import MalformedError, StreamvisError, UnavailableError, UsageError
 from streamvis.filters import Patterns
-from streamvis.records import Ack, Query, pack_cursor
+from streamvis.records import Ack, Batch, Metric, Query, Stats, pack_cursor
 from streamvis.server.broadcast import Broadcast
-from streamvis.server.checks import BatchChecker, check_config, check_text
+from streamvis.server.checks import BatchChecker, check_text
 from streamvis.server.committer import Committer
+from streamvis.server.meter import Meter
+from streamvis.server.room import Room
 from streamvis.server.subscription import Readers, Subscription
 from streamvis.server.views import Selection, View, listings, seq_of
 from streamvis.storage.base import Commit, Store, Submission
@@ -26,7 +29,11 @@ from streamvis.v1 import streamvis_pb2 as pb
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Streamvis"].full_name
 
 MAX_IN_FLIGHT = 64
-"""Batches of one stream that wait for their commit."""
+"""Batches of one stream that wait for their ack."""
+STREAM_BYTES = 32 << 20
+"""Bytes of one stream's batches that wait for their commit."""
+ALL_BYTES = 256 << 20
+"""Bytes of all streams' batches that do."""
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -46,11 +53,18 @@ class Service:
         self._readers = Readers()
         self._committer = Committer(store, self._publish)
         self._patterns = Patterns()
+        self._meter = Meter()
+        self._room = Room(ALL_BYTES)
+        self._subscriptions: set[Subscription] = set()
         self._stopping = False
         self._pulls: set[asyncio.Task[None]] = set()
 
     def _publish(self, commit: Commit) -> None:
-        self._loop.call_soon_threadsafe(self._broadcast.publish, commit)
+        self._loop.call_soon_threadsafe(self._announce, commit)
+
+    def _announce(self, commit: Commit) -> None:
+        self._meter.committed(commit)
+        self._broadcast.publish(commit)
 
     def stop(self) -> None:
         """Makes every stream end with UNAVAILABLE, writers' once what they have sent is acknowledged."""
@@ -71,12 +85,13 @@ class Service:
         acks: asyncio.Queue[asyncio.Future[Ack] | None] = asyncio.Queue()
         room = asyncio.Semaphore(MAX_IN_FLIGHT)
         async with _statuses(context), self._pulling(self._pull_batches(requests, acks, room)) as pull:
-            try:
-                while (ack := await acks.get()) is not None:
-                    yield wire.ack_to_pb(await ack)
-                    room.release()
-            finally:
-                await _settled(acks)
+            with self._meter.writing():
+                try:
+                    while (ack := await acks.get()) is not None:
+                        yield wire.ack_to_pb(await ack)
+                        room.release()
+                finally:
+                    await _settled(acks)
             self._check_running()
             await pull
 
@@ -86,22 +101,45 @@ class Service:
         acks: asyncio.Queue[asyncio.Future[Ack] | None],
         room: asyncio.Semaphore,
     ) -> None:
-        checker = BatchChecker()
+        checker, stream_room = BatchChecker(), Room(STREAM_BYTES)
         bindings: dict[int, int] = {}
         try:
             async for message in requests:
-                batch = wire.batch_from_pb(_parsed(pb.Batch, message))
-                checker.check(batch)
+                batch = self._checked(message, checker)
                 await room.acquire()
-                acks.put_nowait(asyncio.wrap_future(self._committer.append(Submission(batch, bindings))))
+                rooms = [(it, await it.enter(len(message))) for it in (stream_room, self._room)]
+                acks.put_nowait(self._submitted(Submission(batch, bindings), rooms))
         finally:
             acks.put_nowait(None)
+
+    def _checked(self, message: bytes, checker: BatchChecker) -> Batch:
+        try:
+            batch = wire.batch_from_pb(_parsed(pb.Batch, message))
+            checker.check(batch)
+        except UsageError:
+            self._meter.refused()
+            raise
+        return batch
+
+    def _submitted(self, submission: Submission, rooms: Iterable[tuple[Room, int]]) -> asyncio.Future[Ack]:
+        start = time.monotonic()
+
+        def settle(ack: asyncio.Future[Ack]) -> None:
+            failed = ack.cancelled() or ack.exception()
+            self._meter.settled(None if failed else ack.result(), time.monotonic() - start)
+            for room, size in rooms:
+                room.leave(size)
+
+        ack = asyncio.wrap_future(self._committer.append(submission))
+        self._meter.submitted()
+        ack.add_done_callback(settle)
+        return ack
 
     async def set_config(self, request: bytes, context: Context) -> pb.SetConfigReply:
         """Merges a config."""
         async with _statuses(context):
             config = wire.config_from_pb(_parsed(pb.Config, request))
-            check_config(config)
+            check_text("scope", config.scope)
             commit = await asyncio.wrap_future(self._committer.set_config(config))
             return pb.SetConfigReply(cursor=self._cursor(commit.seq))
 
@@ -144,14 +182,22 @@ class Service:
     async def subscribe(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[pb.Change]:
         """For each interest what the store holds, then everything that is committed afterwards."""
         async with _statuses(context):
-            with self._broadcast.listening() as wake:
-                subscription = Subscription(self._store, self._broadcast, self._readers, wake)
+            with self._broadcast.listening() as wake, self._subscribing(wake) as subscription:
                 async with (
                     self._pulling(self._pull_interests(requests, subscription, wake)) as pull,
                     aclosing(subscription.changes(partial(self._check_stream, pull))) as changes,
                 ):
                     async for change in changes:
                         yield wire.change_to_pb(change)
+
+    @contextmanager
+    def _subscribing(self, wake: asyncio.Event) -> Iterator[Subscription]:
+        subscription = Subscription(self._store, self._broadcast, self._readers, wake)
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
 
     async def _pull_interests(
         self, requests: AsyncIterator[bytes], subscription: Subscription, wake: asyncio.Event
@@ -183,6 +229,23 @@ class Service:
                 async for pile in piles:
                     for listing in pile:
                         yield wire.listing_to_pb(listing)
+
+    # ---- watching
+
+    async def stats(self, request: bytes, context: Context) -> pb.StatsReply:
+        """What the server has done so far."""
+        async with _statuses(context):
+            _parsed(pb.StatsRequest, request)
+            return wire.stats_to_pb(Stats(__version__, (*self._meter.metrics(), *self._metrics())))
+
+    def _metrics(self) -> Iterator[Metric]:
+        subscriptions, ring = self._subscriptions, self._broadcast
+        yield Metric("streamvis_subscribers", len(subscriptions), "Open subscriptions.")
+        yield Metric("streamvis_interests", sum(it.interests for it in subscriptions), "What they ask for.")
+        lag = max((it.lag for it in subscriptions), default=0.0)
+        yield Metric("streamvis_subscriber_lag_seconds", lag, "Age of the oldest commit that a subscriber waits for.")
+        yield Metric("streamvis_waiting_bytes", self._room.taken, "Bytes of the batches that wait for their commit.")
+        yield Metric("streamvis_ring_bytes", ring.size, "Bytes of the latest commits, which subscribers share.")
 
     # ---- shared
 
@@ -244,6 +307,7 @@ def rpc_handler(service: Service) -> grpc.GenericRpcHandler[Any, Any]:
         "SetConfig": grpc.unary_unary_rpc_method_handler(service.set_config, None, pb.SetConfigReply.SerializeToString),
         "Delete": grpc.unary_unary_rpc_method_handler(service.delete, None, pb.DeleteReply.SerializeToString),
         "Restore": grpc.unary_unary_rpc_method_handler(service.restore, None, pb.RestoreReply.SerializeToString),
+        "Stats": grpc.unary_unary_rpc_method_handler(service.stats, None, pb.StatsReply.SerializeToString),
         "Purge": grpc.unary_unary_rpc_method_handler(service.purge, None, pb.PurgeReply.SerializeToString),
     }
     return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)

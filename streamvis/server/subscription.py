@@ -59,6 +59,16 @@ class Subscription:
         self._views: dict[int, View] = {}
         self._position = broadcast.end
 
+    @property
+    def interests(self) -> int:
+        """How many there are."""
+        return len(self._views)
+
+    @property
+    def lag(self) -> float:
+        """How many seconds ago the oldest commit that was not sent yet was made; 0.0 if all were."""
+        return self._broadcast.age(self._position)
+
     def add(self, number: int, view: View) -> None:
         """Adds an interest, or starts it over. Raises UsageError for too many."""
         self.drop(number)
@@ -83,9 +93,9 @@ class Subscription:
             elif commits is None:
                 source = self._catch_up()
             elif commits:
-                self._position += len(commits)
                 for change in live(tuple(self._views.values()), commits, self._store.shard):
                     yield change
+                self._position += len(commits)
                 continue
             else:
                 await self._wake.wait()

@@ -16,6 +16,7 @@ from streamvis.records import Change, Config, Listing, Query, Topic, pack_cursor
 from streamvis.reduce import Reduction
 from streamvis.server.reduced import reduced
 from streamvis.storage.base import Catalog, Commit, Store
+from streamvis.wire import dump_config
 
 MESSAGE_BYTES = 1 << 20
 """About what one message carries: larger ones gain nothing, smaller ones cost per message."""
@@ -180,12 +181,12 @@ def _change(pile: Iterable[Topic | Config | EncodedBlock]) -> Change:
 
 
 def _cost(item: Topic | Config | EncodedBlock) -> int:
-    """Bytes on the wire, roughly: for a config a guess, because it is not encoded yet."""
+    """Bytes on the wire, roughly."""
     if isinstance(item, EncodedBlock):
         return item.size + 32
     if isinstance(item, Topic):
         return 4 * (len(item.scope) + len(item.name) + sum(map(len, item.columns))) + 32
-    return MESSAGE_BYTES // 64
+    return len(dump_config(item.values)) + len(item.scope) * 4
 
 
 def _anew(topic: Topic) -> tuple[Topic, Topic]:

@@ -95,14 +95,18 @@ class Store(ABC):
 
         Per batch: a number seen before is acknowledged again; a gap is answered with `expected`; handles bound to a
         deleted topic with `gone`. A declaration whose columns differ from the live topic's is `rejected` with a reason
-        naming both sets, and the batch's blocks of that handle are left out. Declarations of a repeated batch bind but
-        never replace. The caller has checked that each handle was declared on its stream, and that no batch declares a
-        handle or a topic twice. Raises StoreFullError when the disk is full: then nothing is stored.
+        naming both sets, and the batch's blocks of that handle are left out; so is a config, under the handle CONFIGS,
+        that would become too large or too deep. Declarations of a repeated batch bind but never replace. The caller
+        has checked that each handle was declared on its stream, and that no batch declares a handle or a topic twice.
+        Raises StoreFullError when the disk is full: then nothing is stored.
         """
 
     @abstractmethod
     def set_config(self, config: Config) -> Commit:
-        """Merges the values deeply into the scope's config, later keys win; the commit has the whole config."""
+        """Merges the values deeply into the scope's config, later keys win; the commit has the whole config.
+
+        Raises UsageError for one that would be too large or too deep; then nothing is stored.
+        """
 
     @abstractmethod
     def delete(self, scope: str, names: Sequence[str] = ()) -> Commit:

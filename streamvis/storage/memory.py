@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 
 from streamvis.codec import EncodedBlock
-from streamvis.errors import NotFoundError
-from streamvis.records import Ack, Batch, Config, Declaration, Topic, pack_cursor
+from streamvis.errors import NotFoundError, UsageError
+from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Topic, pack_cursor
 from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Extent, Page, Store, Submission
 from streamvis.storage.rules import (
     GONE,
     REJECTED,
     STILL_REJECTED,
     merge,
+    merged_config,
     missing,
     not_in_trash,
     rejection,
     to_restore,
 )
-from streamvis.wire import dump_config, load_config
 
 
 @dataclass(slots=True)
@@ -69,9 +69,12 @@ class MemoryStore(Store):
             self._numbers[batch.writer] = batch.number
             for declaration in batch.declarations:
                 self._declare(declaration, changes)
-            for config in batch.configs:
-                self._configure(config, changes)
         rejected = self._bind(batch, bindings)
+        for config in batch.configs if fresh else ():
+            try:
+                self._configure(config, changes)
+            except UsageError as error:
+                rejected[CONFIGS] = str(error)
         if fresh:
             for block in batch.blocks:
                 if block.topic not in rejected:
@@ -123,8 +126,7 @@ class MemoryStore(Store):
 
     def _configure(self, patch: Config, changes: _Changes) -> None:
         _, config = self._configs.get(patch.scope, (0, Config(patch.scope, {})))
-        # Through JSON, so that neither the caller's later changes nor tuples and number keys are kept.
-        self._replace_config(Config(patch.scope, merge(config.values, load_config(dump_config(patch.values)))), changes)
+        self._replace_config(Config(patch.scope, merged_config(patch.scope, config.values, patch.values)), changes)
 
     def _replace_config(self, config: Config, changes: _Changes) -> None:
         self._configs.pop(config.scope, None)

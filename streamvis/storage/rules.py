@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from streamvis.errors import ConflictError
+from streamvis.errors import ConflictError, UsageError
 from streamvis.records import Declaration, Topic
+from streamvis.wire import dump_config, load_config
 
 REJECTED = 0
 """What a handle is bound to after its declaration was rejected. Topic ids are above 0."""
 
 GONE = -1
 """What a handle is bound to when its topic was deleted before a repeated batch declared it again."""
+
+MAX_CONFIG_BYTES = 1 << 20
+MAX_CONFIG_DEPTH = 64
 
 STILL_REJECTED = "its declaration on this stream was rejected; declare it again with the topic's columns"
 
@@ -24,6 +28,34 @@ def merge(values: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]
         below = merged.get(key)
         merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def merged_config(scope: str, values: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """The scope's whole config after a patch, as it comes back from JSON. Raises UsageError if it is too much."""
+    if _is_deeper(patch, MAX_CONFIG_DEPTH):
+        raise UsageError(
+            f"config of {scope!r} is nested deeper than {MAX_CONFIG_DEPTH} levels; nothing of it was stored"
+        )
+    encoded = dump_config(merge(values, patch))
+    if len(encoded) > MAX_CONFIG_BYTES:
+        raise UsageError(
+            f"config of {scope!r} would have {len(encoded)} bytes; at most {MAX_CONFIG_BYTES}: "
+            "nothing of it was stored; write large values as points or files"
+        )
+    return load_config(encoded)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    level: list[Any] = [value]
+    for _ in range(levels):
+        level = [child for each in level for child in _children(each)]
+    return bool(level)
+
+
+def _children(value: Any) -> Collection[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
 
 
 def rejection(declaration: Declaration, topic: Topic) -> str:

@@ -19,8 +19,8 @@ from operator import itemgetter
 from typing import Any, ClassVar, Protocol
 
 from streamvis.codec import EncodedBlock
-from streamvis.errors import NotFoundError, StoreError
-from streamvis.records import Ack, Batch, Config, Declaration, Topic, pack_cursor
+from streamvis.errors import NotFoundError, StoreError, UsageError
+from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Topic, pack_cursor
 from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Extent, Page, Store, Submission
 from streamvis.storage.compaction import (
     HEADERS,
@@ -42,6 +42,7 @@ from streamvis.storage.rules import (
     REJECTED,
     STILL_REJECTED,
     merge,
+    merged_config,
     missing,
     not_in_trash,
     rejection,
@@ -172,9 +173,12 @@ class Plan:
             self.numbers[batch.writer] = self.new_numbers[batch.writer] = batch.number
             for declaration in batch.declarations:
                 self._declare(declaration)
-            for config in batch.configs:
-                self.configure(config)
         rejected = self._bind(batch, new)
+        for config in batch.configs if fresh else ():
+            try:
+                self.configure(config)
+            except UsageError as error:
+                rejected[CONFIGS] = str(error)
         bound.update((declaration.handle, new[declaration.handle]) for declaration in batch.declarations)
         rejected |= {
             handle: STILL_REJECTED for handle in handles if bound[handle] == REJECTED and handle not in rejected
@@ -242,10 +246,8 @@ class Plan:
         self.topics.append((self.seq, replace(topic, deleted=False, restored=self.seq)))
 
     def configure(self, patch: Config) -> None:
-        """Merges a patch into the scope's config."""
-        self.replace_config(
-            patch.scope, merge(self.values.get(patch.scope, {}), load_config(dump_config(patch.values)))
-        )
+        """Merges a patch into the scope's config. Raises UsageError if that is too much, and then changes nothing."""
+        self.replace_config(patch.scope, merged_config(patch.scope, self.values.get(patch.scope, {}), patch.values))
 
     def replace_config(self, scope: str, values: dict[str, Any]) -> None:
         """Puts a whole config in the place of the scope's."""

@@ -14,8 +14,8 @@ import pytest
 
 from streamvis.codec import EncodedBlock, decode, encode
 from streamvis.columns import Block
-from streamvis.errors import ConflictError, NotFoundError
-from streamvis.records import Ack, Batch, Config, Declaration, Topic, unpack_cursor
+from streamvis.errors import ConflictError, NotFoundError, UsageError
+from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Topic, unpack_cursor
 from streamvis.storage.base import Commit, Store, Submission
 
 COLUMNS = ("x", "y")
@@ -326,6 +326,19 @@ class StoreContract(ABC):
         assert commit.configs == (Config("run", whole),)
         assert isinstance(commit.configs[0].values["net"]["width"], float)
         assert store.catalog().configs == (Config("other", {"lr": 1e-3}), Config("run", whole))
+
+    def test_a_config_that_grows_too_large_is_left_out(self, store: Store) -> None:
+        """Told under its handle, and the batch's other configs and blocks are stored; alone it is an error."""
+        stream, half = StoreStream(), "x" * 600_000
+        configs = [Config("run", {"a": half}), Config("run", {"b": half}), Config("run", {"c": 1})]
+        (ack,), commit = store.append([stream.next(points(1), declare=[loss()], configs=configs)])
+        assert ack.stored
+        assert list(ack.rejected) == [CONFIGS]
+        assert "'run' would have 12000" in ack.rejected[CONFIGS]
+        assert [block.n for block in commit.blocks] == [1]
+        with pytest.raises(UsageError, match="would have 12000"):
+            store.set_config(Config("run", {"b": half}))
+        assert store.catalog().configs == (Config("run", {"a": half, "c": 1}),)
 
     def test_configs_of_one_group_merge_in_order(self, store: Store) -> None:
         """Each batch's commit entry is the whole config as of that batch."""

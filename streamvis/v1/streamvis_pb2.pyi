@@ -102,6 +102,7 @@ class Declaration(google.protobuf.message.Message):
     COLUMNS_FIELD_NUMBER: builtins.int
     REPLACE_FIELD_NUMBER: builtins.int
     handle: builtins.int
+    """from 1"""
     scope: builtins.str
     name: builtins.str
     replace: builtins.bool
@@ -197,6 +198,7 @@ class Rejection(google.protobuf.message.Message):
     HANDLE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     handle: builtins.int
+    """0: configs were left out, because the scope's would be too large or too deep"""
     reason: builtins.str
     def __init__(
         self,
@@ -615,3 +617,82 @@ class PurgeReply(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["topics", b"topics"]) -> None: ...
 
 global___PurgeReply = PurgeReply
+
+@typing.final
+class StatsRequest(google.protobuf.message.Message):
+    """---- watching the server"""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___StatsRequest = StatsRequest
+
+@typing.final
+class StatsReply(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: builtins.int
+    METRICS_FIELD_NUMBER: builtins.int
+    version: builtins.str
+    """of streamvis"""
+    @property
+    def metrics(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Metric]: ...
+    def __init__(
+        self,
+        *,
+        version: builtins.str = ...,
+        metrics: collections.abc.Iterable[global___Metric] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["metrics", b"metrics", "version", b"version"]) -> None: ...
+
+global___StatsReply = StatsReply
+
+@typing.final
+class Metric(google.protobuf.message.Message):
+    """A number by its Prometheus name."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    NAME_FIELD_NUMBER: builtins.int
+    HELP_FIELD_NUMBER: builtins.int
+    COUNTER_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    help: builtins.str
+    counter: builtins.bool
+    """only ever grows while the server runs"""
+    value: builtins.float
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        help: builtins.str = ...,
+        counter: builtins.bool = ...,
+        value: builtins.float = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["counter", b"counter", "help", b"help", "labels", b"labels", "name", b"name", "value", b"value"]) -> None: ...
+
+global___Metric = Metric

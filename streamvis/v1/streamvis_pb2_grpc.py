@@ -54,6 +54,11 @@ class StreamvisStub(object):
                 request_serializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeRequest.SerializeToString,
                 response_deserializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeReply.FromString,
                 )
+        self.Stats = channel.unary_unary(
+                '/streamvis.v1.Streamvis/Stats',
+                request_serializer=streamvis_dot_v1_dot_streamvis__pb2.StatsRequest.SerializeToString,
+                response_deserializer=streamvis_dot_v1_dot_streamvis__pb2.StatsReply.FromString,
+                )
 
 
 class StreamvisServicer(object):
@@ -115,6 +120,13 @@ class StreamvisServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Stats(self, request, context):
+        """What the server has done since it started, and how it is doing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StreamvisServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -157,6 +169,11 @@ def add_StreamvisServicer_to_server(servicer, server):
                     servicer.Purge,
                     request_deserializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeRequest.FromString,
                     response_serializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeReply.SerializeToString,
+            ),
+            'Stats': grpc.unary_unary_rpc_method_handler(
+                    servicer.Stats,
+                    request_deserializer=streamvis_dot_v1_dot_streamvis__pb2.StatsRequest.FromString,
+                    response_serializer=streamvis_dot_v1_dot_streamvis__pb2.StatsReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -301,5 +318,22 @@ class Streamvis(object):
         return grpc.experimental.unary_unary(request, target, '/streamvis.v1.Streamvis/Purge',
             streamvis_dot_v1_dot_streamvis__pb2.PurgeRequest.SerializeToString,
             streamvis_dot_v1_dot_streamvis__pb2.PurgeReply.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Stats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/streamvis.v1.Streamvis/Stats',
+            streamvis_dot_v1_dot_streamvis__pb2.StatsRequest.SerializeToString,
+            streamvis_dot_v1_dot_streamvis__pb2.StatsReply.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -67,6 +67,12 @@ class StreamvisStub:
     ]
     """Empties the trash for good. Answered at once; the space is freed in small steps beside other work."""
 
+    Stats: grpc.UnaryUnaryMultiCallable[
+        streamvis.v1.streamvis_pb2.StatsRequest,
+        streamvis.v1.streamvis_pb2.StatsReply,
+    ]
+    """What the server has done since it started, and how it is doing."""
+
 class StreamvisAsyncStub:
     Write: grpc.aio.StreamStreamMultiCallable[
         streamvis.v1.streamvis_pb2.Batch,
@@ -115,6 +121,12 @@ class StreamvisAsyncStub:
         streamvis.v1.streamvis_pb2.PurgeReply,
     ]
     """Empties the trash for good. Answered at once; the space is freed in small steps beside other work."""
+
+    Stats: grpc.aio.UnaryUnaryMultiCallable[
+        streamvis.v1.streamvis_pb2.StatsRequest,
+        streamvis.v1.streamvis_pb2.StatsReply,
+    ]
+    """What the server has done since it started, and how it is doing."""
 
 class StreamvisServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
@@ -180,5 +192,13 @@ class StreamvisServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[streamvis.v1.streamvis_pb2.PurgeReply, collections.abc.Awaitable[streamvis.v1.streamvis_pb2.PurgeReply]]:
         """Empties the trash for good. Answered at once; the space is freed in small steps beside other work."""
+
+    @abc.abstractmethod
+    def Stats(
+        self,
+        request: streamvis.v1.streamvis_pb2.StatsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[streamvis.v1.streamvis_pb2.StatsReply, collections.abc.Awaitable[streamvis.v1.streamvis_pb2.StatsReply]]:
+        """What the server has done since it started, and how it is doing."""
 
 def add_StreamvisServicer_to_server(servicer: StreamvisServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
