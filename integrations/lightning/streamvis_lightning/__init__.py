@@ -1,8 +1,8 @@
 """PyTorch Lightning and Fabric runs, logged to streamvis.
 
-`StreamvisLogger` is that of `streamvis_lightning.lightning` or of `streamvis_lightning.pl`: whichever framework the
-program has imported, else the one that is installed. It loads when it is first used, so that listing plugins imports
-neither.
+`StreamvisLogger` and `StreamvisCallback` are those of `streamvis_lightning.lightning` or of `streamvis_lightning.pl`:
+whichever framework the program has imported, else the one that is installed. They load when they are first used, so
+that listing plugins imports neither.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streamvis_lightning.lightning import StreamvisLogger
+    from streamvis_lightning.lightning import StreamvisCallback, StreamvisLogger
 
-__all__ = ["StreamvisLogger"]
+__all__ = ["StreamvisCallback", "StreamvisLogger"]
 
 _HOMES = {"lightning": "lightning", "pytorch_lightning": "pl"}
 """The module of this package that serves each framework; of two, the first counts."""

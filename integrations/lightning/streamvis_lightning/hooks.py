@@ -7,5 +7,8 @@ from streamvis import hookimpl
 
 @hookimpl
 def streamvis_adapters() -> dict[str, str]:
-    """The logger for a Trainer or Fabric."""
-    return {"lightning": "streamvis_lightning:StreamvisLogger"}
+    """The logger for a Trainer or Fabric, and the callback for a Trainer."""
+    return {
+        "lightning": "streamvis_lightning:StreamvisLogger",
+        "lightning-callback": "streamvis_lightning:StreamvisCallback",
+    }

@@ -1,0 +1,80 @@
+"""The Lightning logger where Lightning starts processes or makes the objects itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamvis import Client
+from streamvis.server.run import ServerThread
+
+Stored = Callable[..., dict[str, dict[str, Any]]]
+
+SPAWNED = Path(__file__).with_name("spawned.py")
+
+CONFIG = """
+seed_everything: 0
+model: {{learning_rate: 0.05}}
+trainer:
+  max_epochs: 1
+  accelerator: cpu
+  log_every_n_steps: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+  logger:
+    class_path: streamvis_lightning.{logger}
+    init_args: {{scope: run, grpc_uri: "{uri}", spool_dir: {folder}/spool, flush_every: 0.05}}
+  callbacks:
+    - class_path: streamvis_lightning.{callback}
+      init_args: {{per_parameter: true}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_spawned_processes_log_once(server: ServerThread, stored: Stored, tmp_path: Path) -> None:
+    """The logger travels to both; only that of rank 0 logs; that of rank 1 takes any call; both agree on paths."""
+    command = [sys.executable, "-W", "ignore", SPAWNED, server.uri, tmp_path]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert ran.returncode == 0, ran.stderr
+    ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)]
+    assert [rank["experiment"] for rank in ranks] == ["DataLogger", "_DummyExperiment"]
+    assert [rank["nothing"] for rank in ranks] == [None, None]
+    assert ranks[0]["path"] == ranks[1]["path"] == f"{tmp_path}/lightning_logs/run/checkpoints"
+    found = stored()
+    assert found["train/loss"]["step"] == [0, 1, 2]
+    assert found["gradient/norm"]["step"] == [0, 1, 2]
+    assert found["earlier"]["step"] == [0]
+    assert list((tmp_path / "lightning_logs" / "run" / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("home", ["", "lightning."])
+def test_a_cli_makes_logger_and_callback_from_their_class_paths(
+    server: ServerThread, stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    """A YAML file names them, with their own arguments and those of DataLogger; the CLI keeps its config beside."""
+    from lightning.pytorch.cli import LightningCLI
+    from lightning.pytorch.demos.boring_classes import BoringModel
+
+    class Model(BoringModel):
+        def __init__(self, learning_rate: float = 0.1) -> None:  # noqa: ARG002 - a hyperparameter
+            super().__init__()
+            self.save_hyperparameters()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # LightningCLI calls what jsonargparse deprecates
+    monkeypatch.setattr(sys, "argv", ["train.py", "fit", "--config", "config.yml", "--trainer.limit_train_batches=3"])
+    names = {"logger": f"{home}StreamvisLogger", "callback": f"{home}StreamvisCallback"}
+    (tmp_path / "config.yml").write_text(CONFIG.format(uri=server.uri, folder=tmp_path, **names))
+    LightningCLI(Model).trainer.logger.experiment.stop()
+    assert stored()["gradient/norm/layer.weight"]["step"] == [0, 1, 2]
+    with Client(server.uri) as client:
+        assert client.config("run")["learning_rate"] == 0.05
+    assert (tmp_path / "config.yaml").exists()
+    assert next((tmp_path / "lightning_logs" / "run" / "checkpoints").iterdir())

@@ -1,0 +1,248 @@
+"""What packages that plug a framework into streamvis share: metrics, and keeping failures out of the training loop."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import reprlib
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from streamvis.errors import StreamvisError
+from streamvis.logger import DataLogger
+
+FAILURES = (StreamvisError, ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What can go wrong with a value that somebody logs."""
+
+Notes: TypeAlias = dict[str, str]
+
+_SMALL_ARRAY = 100
+"""Entries of an array that is kept as a list."""
+
+_REPR = reprlib.Repr()
+_REPR.maxother = 400
+
+_log = logging.getLogger("streamvis")
+
+
+class MetricLogger:
+    """Logs the metrics of one run: each is a topic with the columns step, value, epoch and time.
+
+    `epoch` is NaN where there is none, `time` is in Unix seconds. Values on a device stay there until the flush, as for
+    `DataLogger.write`. What fails is said once for each name by the logging module, and training goes on. It starts at
+    the first use. A pickled copy goes on with the same scope; once the original has started, the copy replaces nothing,
+    whatever `delete_existing` says. Threads may share it.
+
+    Args:
+        scope: the run, such as "run24".
+        grpc_uri: the data server; default STREAMVIS_GRPC_URI, else localhost:8081.
+        strict: what fails raises.
+        columns: further columns of every metric, such as {"process": 1}.
+        options: those of DataLogger.
+
+    Raises:
+        UsageError: an argument that cannot work.
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        grpc_uri: str | None = None,
+        *,
+        strict: bool = False,
+        columns: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        self.scope = scope
+        self.strict = strict
+        self._columns = dict(columns or {})
+        self._options = {"grpc_uri": grpc_uri, "strict": strict, **options}
+        self._said: set[str] = set()
+        self._lock = threading.Lock()
+        self._started = False
+        self._logger = DataLogger(scope, grpc_uri, strict=strict, **options)  # where wrong arguments raise
+
+    @property
+    def logger(self) -> DataLogger:
+        """For arrays and whatever else is no metric: the running DataLogger, started at the first use."""
+        with self._lock:
+            if not self._started:
+                self._logger.start()
+                self._started = True
+        return self._logger
+
+    @property
+    def started(self) -> bool:
+        """Whether it has been used."""
+        return self._started
+
+    def log(self, metrics: Mapping[str, Any], step: Any, epoch: Any = None, *, start_index: int = 0) -> None:
+        """Logs numbers, and arrays wherever they live, under their names; nested dicts join theirs with a slash.
+
+        A value of the step's shape is one line: a number, or as many points as there are steps. One with a further,
+        last axis is a line (an index) for each of its entries. The epoch may also be one of the metrics.
+        """
+        with self.contained("metrics"):
+            number, now = _integer(step), time.time()
+            when = _number(metrics.get("epoch", math.nan) if epoch is None else epoch)
+            seen: set[str] = set()
+            for name, value in _flat(metrics):
+                if name == "epoch":
+                    continue
+                if name in seen:
+                    self.say(name, f"{name} of {self.scope!r} is given twice in one call; both are stored")
+                seen.add(name)
+                with self.contained(name):
+                    lines = _lines(_number(value), number)
+                    self.write(name, start_index=start_index, step=number, value=lines, epoch=when, time=now)
+
+    def log_histogram(self, name: str, centres: Any, counts: Any, step: Any, epoch: Any = None) -> None:
+        """Logs a histogram: a point for each bin, with its centre as `value`, and the column `count` besides."""
+        with self.contained(name):
+            when = math.nan if epoch is None else epoch
+            self.write(name, step=_integer(step), value=centres, count=counts, epoch=_number(when), time=time.time())
+
+    def write(self, name: str, /, *, start_index: int = 0, **columns: Any) -> None:
+        """Logs one write of any columns, and those that every metric has."""
+        self.logger.write(name, start_index=start_index, **columns, **self._columns)
+
+    def log_config(self, params: Any) -> None:
+        """Merges hyperparameters of any kind into the scope's config.
+
+        Numbers, strings, None and containers keep their form; dataclasses and namespaces become dicts, classes and
+        functions their names. What else there is becomes its `repr`, which is said once.
+        """
+        with self.contained("hyperparameters"):
+            notes: Notes = {}
+            config = plain({} if params is None else params, notes)
+            if not isinstance(config, dict):
+                raise TypeError(f"found {type(params).__name__}, expected a dict")
+            if notes:
+                listed = "; ".join(f"{name} {note}" for name, note in notes.items())
+                self.say("config", f"hyperparameters of {self.scope!r}: {listed}")
+            self.logger.write_config(config)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Returns when everything is stored or spooled, or after `timeout` seconds. Nothing before the first use."""
+        if self._started:
+            with self.contained("everything"):
+                self._logger.flush(timeout)
+
+    def stop(self) -> None:
+        """Flushes and closes; see DataLogger.stop."""
+        self._logger.stop()
+
+    @contextlib.contextmanager
+    def contained(self, what: str) -> Iterator[None]:
+        """Training does not end because a point cannot be logged."""
+        try:
+            yield
+        except FAILURES as error:
+            if self.strict:
+                raise
+            self.say(what, f"cannot log {what} of {self.scope!r}: {type(error).__name__}: {error}")
+
+    def say(self, what: str, message: str) -> None:
+        """Warns, once about each thing."""
+        if what not in self._said:
+            self._said.add(what)
+            _log.warning("%s (said once)", message)
+
+    def __getstate__(self) -> dict[str, Any]:
+        replaces = self._options.get("delete_existing", False) and not self._started
+        return {
+            **{name: value for name, value in self.__dict__.items() if name not in ("_lock", "_logger", "_started")},
+            "_options": {**self._options, "delete_existing": replaces},
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        self._started = False
+        self._logger = DataLogger(self.scope, **self._options)
+
+
+def plain(value: Any, notes: Notes, path: str = "", inside: tuple[int, ...] = ()) -> Any:
+    """A hyperparameter in JSON's types; `notes` gets, by its dotted name, whatever could not be kept as it is."""
+    with contextlib.suppress(*FAILURES):  # an object that cannot even be looked at is kept by its repr
+        value = _reduced(value)
+    if id(value) in inside:
+        notes[path] = "contains itself"
+        return "..."
+    inside = (*inside, id(value))
+    if isinstance(value, Mapping):
+        return _plain_dict(value, notes, path, inside)
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, range)):
+        return [plain(item, notes, _joined(path, place), inside) for place, item in enumerate(value)]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    notes[path] = f"is a {type(value).__name__}, of which the repr is kept"
+    return _REPR.repr_instance(value, 1)
+
+
+def _plain_dict(value: Mapping[Any, Any], notes: Notes, path: str, inside: tuple[int, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        name = str(key)
+        if name in found:
+            notes[_joined(path, name)] = "is given twice, of which the last is kept"
+        found[name] = plain(item, notes, _joined(path, name), inside)
+    return found
+
+
+def _reduced(value: Any) -> Any:  # noqa: PLR0911 - one line per kind
+    """What a value of a class of its own means in containers, numbers and strings."""
+    if isinstance(value, Namespace):
+        return vars(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if not isinstance(value, type) and hasattr(value, "tolist") and math.prod(value.shape) <= _SMALL_ARRAY:
+        return value.tolist()
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value
+
+
+def _joined(path: str, name: object) -> str:
+    return f"{path}.{name}" if path else str(name)
+
+
+def _flat(metrics: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}{name}/")
+        else:
+            yield f"{path}{name}", value
+
+
+def _integer(step: Any) -> Any:
+    return step if _is_array(step) else int(step)
+
+
+def _number(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, (list, tuple)) else value if _is_array(value) else float(value)
+
+
+def _lines(value: Any, step: Any) -> Any:
+    """The value as (index, point) if it has an axis more than the step."""
+    axes = getattr(step, "ndim", 0)
+    if getattr(value, "ndim", 0) != axes + 1:
+        return value
+    return value.T if axes else value[:, None]
+
+
+def _is_array(value: Any) -> bool:
+    return not isinstance(value, np.generic) and hasattr(value, "ndim") and hasattr(value, "dtype")
