@@ -1,71 +1,181 @@
-"""The first page: which scopes, names and plots there are, each with a link."""
+"""The first page: which scopes, names and plots exist. Pages are laid out here, runs go to the trash and come back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, urlencode
 
-from streamvis import Topic
+from streamvis import Client, StreamvisError, Topic
 from streamvis_viewer import patterns
+from streamvis_viewer.catalog import Catalog, Name, Scope
 from streamvis_viewer.schema import Plot, Schema
 from streamvis_viewer.web import PageHandler
 
-MOST_LISTED = 2000
-"""Scopes and names in the page; the search box finds no others, the note says so."""
-
 MOST_PLOTS = 6
 """Plots in the links that open several."""
+MOST_SCOPES = 1000
+"""Scopes that one request may name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """Something that exists; `url` is empty when no plot shows it, and `detail` then says why."""
+class LandingHandler(PageHandler):
+    """`/`: the first page, or the way to a page of plots when the address names some."""
 
-    title: str
-    url: str
-    detail: str
-
-
-def plot_links(schema: Schema) -> list[Link]:
-    """Every plot of the schema by itself."""
-    return [
-        Link(name, page_url([name]), f"{plot.glyph_kind} of {' over '.join(reversed(plot.columns[:2]))}")
-        for name, plot in schema.plots.items()
-    ]
+    def get(self) -> None:
+        """Redirects `/?rows=…` and `/?cols=…` to `/plot`."""
+        if self.request.arguments:
+            self.redirect(f"{self.prefix}/plot?{self.request.query}")
+            return
+        self.page("landing.html", grpc_uri=self.settings["grpc_uri"], token=self.access.page_token())
 
 
-def scope_links(schema: Schema, topics: Iterable[Topic]) -> list[Link]:
-    """Every scope, latest first, with the plots that show something of it."""
-    by_scope: dict[str, list[Topic]] = {}
-    for topic in topics:
-        by_scope.setdefault(topic.scope, []).append(topic)
-    return [_scope_link(schema, scope, held) for scope, held in reversed(by_scope.items())]
+class OpenHandler(PageHandler):
+    """`/open?scope=…&name=…`: the plots that show something of these, all of them if none are named."""
+
+    def initialize(self, catalog: Catalog, schema: Callable[[], Schema]) -> None:
+        """What exists, and what draws it."""
+        self._catalog = catalog
+        self._schema = schema
+
+    def get(self) -> None:
+        """Redirects to a page of plots."""
+        scopes, names = self.get_query_arguments("scope", strip=False), self.get_query_arguments("name", strip=False)
+        topics = [
+            topic
+            for topic in self._catalog.topics.values()
+            if (not scopes or topic.scope in scopes) and (not names or topic.name in names)
+        ]
+        plots = plots_of(self._schema(), topics)
+        if plots:
+            self.redirect(self.prefix + page_url(plots[:MOST_PLOTS], scopes, names))
+            return
+        columns = sorted({", ".join(topic.columns) for topic in topics})
+        text = (
+            f"No plot draws what has the columns {' or '.join(columns)}." if topics else "Nothing of that name exists."
+        )
+        self.problem(404, "There is nothing to draw", text=text)
 
 
-def _scope_link(schema: Schema, scope: str, topics: Sequence[Topic]) -> Link:
-    plots = [name for name, plot in schema.plots.items() if any(shows(plot, topic) for topic in topics)]
-    detail = f"{len(topics)} name{'s' * (len(topics) != 1)}"
-    if not plots:
-        return Link(scope, "", f"{detail}; no plot draws their columns")
-    return Link(scope, page_url(plots[:MOST_PLOTS], scopes=patterns.exactly(scope)), detail)
+class ApiHandler(PageHandler):
+    """Answers our own pages with JSON."""
+
+    def prepare(self) -> None:
+        """Whoever is not a page of ours gets nothing."""
+        if not self.access.is_own_page(self.request):
+            self.answer({"error": "this page belongs to another viewer process: reload it"}, 403)
+
+    def answer(self, value: Any, status: int = 200) -> None:
+        """JSON."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        text = json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        self.finish(text.encode(errors="replace"))
 
 
-def name_links(schema: Schema, topics: Iterable[Topic]) -> list[Link]:
-    """Every name with the plot that shows it."""
-    by_name: dict[str, list[Topic]] = {}
-    for topic in topics:
-        by_name.setdefault(topic.name, []).append(topic)
-    return [_name_link(schema, name, by_name[name]) for name in sorted(by_name)]
+class CatalogHandler(ApiHandler):
+    """`/catalog?after=…`: everything that exists, or what has changed since an earlier answer."""
+
+    def initialize(
+        self, catalog: Catalog, state: Callable[[], Mapping[str, Any]], schema: Callable[[], Schema]
+    ) -> None:
+        """`state` gives what is said of the data server and of the schema file."""
+        self._catalog = catalog
+        self._state = state
+        self._schema = schema
+
+    def get(self) -> None:
+        """The answer to `after` is the `at` of an answer of this process; to anything else it is everything."""
+        epoch, _, version = self.get_query_argument("after", "").partition("-")
+        known = epoch == self._catalog.epoch and version.isdecimal()
+        self.answer(listing(self._catalog, self._schema(), self._state(), int(version) if known else -1))
 
 
-def _name_link(schema: Schema, name: str, topics: Sequence[Topic]) -> Link:
-    columns = ", ".join(topics[0].columns)
-    detail = f"{columns} · {len(topics)} scope{'s' * (len(topics) != 1)}"
-    plot = next((title for title, plot in schema.plots.items() if any(shows(plot, topic) for topic in topics)), None)
-    if plot is None:
-        return Link(name, "", f"{detail}; no plot draws these columns")
-    return Link(name, page_url([plot], names=patterns.exactly(name)), detail)
+class ScopesHandler(ApiHandler):
+    """`/scopes/delete` and `/scopes/restore`: moves scopes to the trash and back. The body is {"scopes": [...]}."""
+
+    def initialize(self, grpc_uri: str) -> None:
+        """The data server does it."""
+        self._grpc_uri = grpc_uri
+
+    async def post(self, verb: str) -> None:
+        """Answers with the number of topics, or with what stood in the way."""
+        scopes = self._scopes()
+        if scopes is None:
+            self.answer({"error": f"expected {{scopes: […]}} with 1 to {MOST_SCOPES} scopes"}, 400)
+            return
+        try:
+            self.answer({"topics": await asyncio.to_thread(_change, self._grpc_uri, verb, scopes)})
+        except StreamvisError as error:
+            self.answer({"error": str(error)}, 409)
+
+    def _scopes(self) -> list[str] | None:
+        try:
+            scopes = json.loads(self.request.body)["scopes"]
+        except (ValueError, KeyError, TypeError):
+            return None
+        right = isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes)
+        return scopes if right and 1 <= len(scopes) <= MOST_SCOPES else None
+
+
+def _change(grpc_uri: str, verb: str, scopes: Sequence[str]) -> int:
+    with Client(grpc_uri) as client:
+        change = {"delete": client.delete, "restore": client.restore}[verb]
+        return sum(change(scope) for scope in scopes)
+
+
+def plain(value: Any) -> Any:
+    """What JSON can carry: numbers that are none become text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value if value is None or isinstance(value, str | int) or _is_finite(value) else str(value)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+# ---- what the page is told
+
+
+def listing(catalog: Catalog, schema: Schema, state: Mapping[str, Any], after: int) -> dict[str, Any]:
+    """Scopes that have changed after a version; plots and names with them, if those may have."""
+    changed, gone = catalog.since(after)
+    told = {
+        "at": f"{catalog.epoch}-{catalog.version}",
+        "whole": after < 0,
+        "scopes": [_scope(name, scope) for name, scope in changed.items()],
+        "gone": gone,
+        **state,
+    }
+    if after < 0 or changed or gone:
+        told["plots"] = [_plot(name, plot, catalog) for name, plot in schema.plots.items()]
+        told["names"] = [_name(title, name, schema) for title, name in sorted(catalog.names.items())]
+    return told
+
+
+def _scope(name: str, scope: Scope) -> dict[str, Any]:
+    return {"scope": name, "order": scope.order, "names": scope.topics, "config": scope.config, **scope.status}
+
+
+def _plot(title: str, plot: Plot, catalog: Catalog) -> dict[str, Any]:
+    names = [name for name, known in catalog.names.items() if _shows_any(plot, known)]
+    return {"plot": title, "kind": plot.glyph_kind, "columns": plot.columns[:2], "names": len(names)}
+
+
+def _name(title: str, name: Name, schema: Schema) -> dict[str, Any]:
+    plots = [plot_title for plot_title, plot in schema.plots.items() if _shows_any(plot, name)]
+    columns = [", ".join(columns) for columns in name.examples]
+    return {"name": title, "scopes": name.scopes, "columns": columns, "plots": plots[:MOST_PLOTS]}
+
+
+def _shows_any(plot: Plot, name: Name) -> bool:
+    return any(shows(plot, topic) for topic in name.examples.values())
 
 
 def shows(plot: Plot, topic: Topic) -> bool:
@@ -73,34 +183,19 @@ def shows(plot: Plot, topic: Topic) -> bool:
     return plot.needed <= set(topic.columns) and patterns.matcher(plot.names or ".*")(topic.name)
 
 
-def page_url(plots: Sequence[str], **query: str) -> str:
-    """The page of these plots, two in a row when there are many."""
+def plots_of(schema: Schema, topics: Iterable[Topic]) -> list[str]:
+    """The plots that show something of these topics, in the schema's order."""
+    shapes = {(topic.name, topic.columns): topic for topic in topics}.values()
+    return [title for title, plot in schema.plots.items() if any(shows(plot, topic) for topic in shapes)]
+
+
+def page_url(plots: Sequence[str], scopes: Sequence[str] = (), names: Sequence[str] = ()) -> str:
+    """The page of these plots, two in a row when there are many, of these scopes and names alone if any are given."""
     wide = 1 if len(plots) < 3 else 2
     rows = ";".join(",".join(plots[start : start + wide]) for start in range(0, len(plots), wide))
-    return "/?" + urlencode({"rows": rows, **query}, safe=",;", quote_via=quote)
-
-
-class LandingHandler(PageHandler):
-    """`/`: the first page, or the way to a page of plots when the address names some."""
-
-    def get(self) -> None:
-        """Redirects `/?rows=…` and `/?cols=…` to `/plot`, which is where Bokeh's application is."""
-        if self.request.arguments:
-            self.redirect(f"{self.prefix}/plot?{self.request.query}")
-            return
-        schema: Schema = self.settings["schema"]()
-        topics: Mapping[int, Topic] = self.settings["topics"]
-        in_order = [topics[number] for number in sorted(topics)]
-        scopes, names = scope_links(schema, in_order), name_links(schema, in_order)
-        self.page(
-            "landing.html",
-            plots=plot_links(schema),
-            everything=page_url(list(schema.plots)[:MOST_PLOTS]) if schema.plots else "",
-            scopes=scopes[:MOST_LISTED],
-            more_scopes=max(0, len(scopes) - MOST_LISTED),
-            names=names[:MOST_LISTED],
-            more_names=max(0, len(names) - MOST_LISTED),
-            source=schema.source,
-            server=self.settings["server_state"](),
-            grpc_uri=self.settings["grpc_uri"],
-        )
+    query = {"rows": rows}
+    if scopes:
+        query["scopes"] = patterns.exactly(*scopes)
+    if names:
+        query["names"] = patterns.exactly(*names)
+    return "/plot?" + urlencode(query, safe=",;", quote_via=quote)

@@ -16,6 +16,7 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     return Pattern(pattern).matches
 
 
-def exactly(text: str) -> str:
-    """The pattern that matches this text alone."""
-    return f"^{re2.escape(text)}$"
+def exactly(*texts: str) -> str:
+    """The pattern that matches these texts alone."""
+    escaped = "|".join(re2.escape(text) for text in texts)
+    return f"^{escaped}$" if len(texts) == 1 else f"^({escaped})$"

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.websocket import WebSocketHandler
@@ -21,8 +22,9 @@ from tornado.websocket import WebSocketHandler
 from streamvis import Client, StreamvisError, Subscription, Update
 from streamvis.errors import UsageError
 from streamvis_viewer.access import Access, is_loopback
+from streamvis_viewer.catalog import Catalog
 from streamvis_viewer.feed import Feed
-from streamvis_viewer.landing import LandingHandler
+from streamvis_viewer.landing import CatalogHandler, LandingHandler, OpenHandler, ScopesHandler
 from streamvis_viewer.layout import Page, parse
 from streamvis_viewer.page import PlotHandler
 from streamvis_viewer.schema import Plot, Schema, infer, load
@@ -69,6 +71,8 @@ class Viewer:
         self._store = SeriesStore()
         self._feed = Feed(lambda: _subscription(grpc_uri), self)
         self._views = Views(self._store, self._feed)
+        self._catalog = Catalog()
+        self._inferred = -1, Schema()
         self._heard = asyncio.Event()
         self._open_sockets: set[WebSocketHandler] = set()
         self._sockets = _bind(host, port)
@@ -112,7 +116,11 @@ class Viewer:
 
     def updated(self, updates: list[Update]) -> None:
         """Waits until the page is taken in, so that a busy viewer slows the stream down instead of piling up."""
-        self._on_loop(lambda: self._views.apply(updates))
+        self._on_loop(lambda: self._take_in(updates))
+
+    def _take_in(self, updates: list[Update]) -> None:
+        self._catalog.take(updates)
+        self._views.apply(updates)
 
     def connected(self) -> None:
         """Pages show that points are live."""
@@ -132,6 +140,9 @@ class Viewer:
         return WebApplication(
             [
                 (r"/", LandingHandler),
+                (r"/open", OpenHandler, {"catalog": self._catalog, "schema": self.schema}),
+                (r"/catalog", CatalogHandler, {"catalog": self._catalog, "state": self._state, "schema": self.schema}),
+                (r"/scopes/(delete|restore)", ScopesHandler, {"grpc_uri": grpc_uri}),
                 (r"/plot/?", PlotHandler, {"read_query": self.read_query}),
                 (r"/data", DataSocket, {"views": self._views, "read_query": self.read_query}),
             ],
@@ -139,15 +150,21 @@ class Viewer:
             prefix,
             websocket_ping_interval=_PING_SECONDS,
             open_sockets=self._open_sockets,
-            schema=self.schema,
-            topics=self._store.topics,
-            server_state=lambda: self._views.server,
             grpc_uri=grpc_uri,
         )
 
     def schema(self) -> Schema:
         """The schema's plots, or what the data suggests."""
-        return self._schema or infer(self._store.topics.values())
+        if self._schema:
+            return self._schema
+        version, inferred = self._inferred
+        if version != self._catalog.shapes_version:
+            version, inferred = self._inferred = self._catalog.shapes_version, infer(self._catalog.examples)
+        return inferred
+
+    def _state(self) -> dict[str, Any]:
+        """What the first page says beside what exists."""
+        return {"server": self._views.server, "schema": {"source": self.schema().source, "error": ""}}
 
     def read_query(self, query: Mapping[str, list[str]]) -> tuple[Page, Mapping[str, Plot]]:
         """The page of a URL's query, with the schema's plots. Raises UrlError."""

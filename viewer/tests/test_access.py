@@ -109,7 +109,10 @@ def test_only_our_own_pages_speak(origin: str, host: str, own: bool) -> None:
     assert Access(hosts=("lab.example", "Desk.example:8080")).is_own_origin(origin, host) is own
 
 
-@pytest.mark.parametrize("path", ["/", "/plot?rows=loss", "/data", "/assets/page.js", "/nothing"])
+ROUTES = ["/", "/plot?rows=loss", "/open?scope=secret-run", "/catalog", "/scopes/delete", "/data", "/nothing"]
+
+
+@pytest.mark.parametrize("path", [*ROUTES, "/assets/page.js"])
 def test_a_foreign_name_gets_no_answer(open_url: str, path: str) -> None:
     """As when a page elsewhere points its own name at this machine to read ours."""
     status, _, page = ask(open_url, path, Host="evil.example")
@@ -137,7 +140,7 @@ def test_it_is_known_who_reaches_an_address(host: str, alone: bool) -> None:
 # ---- the access token
 
 
-@pytest.mark.parametrize("path", ["/", "/plot?rows=loss", "/data", "/nothing", "/?token=wrong"])
+@pytest.mark.parametrize("path", [*ROUTES, "/?token=wrong"])
 def test_without_the_token_nothing_is_seen(closed_url: str, path: str) -> None:
     """Every route asks for it, with a page that has a field for it."""
     status, headers, page = ask(closed_url, path)
@@ -191,6 +194,49 @@ def test_a_token_in_the_address_of_an_open_viewer_does_no_harm(open_url: str) ->
     status, headers, _ = ask(open_url, "/?rows=loss&token=old")
     assert (status, headers["location"]) == (302, "/?rows=loss")
     assert "set-cookie" not in headers
+
+
+# ---- what reads and changes the store
+
+
+def test_only_a_page_of_ours_reads_the_catalog(open_url: str) -> None:
+    """With its token, and not from elsewhere."""
+    token = page_token(open_url)
+    status, headers, text = ask(open_url, "/catalog", Streamvis_Page=token)
+    assert status == 200
+    assert "secret-run" in text
+    assert headers["cache-control"] == "no-store"
+    for wrong in ({}, {"Streamvis_Page": "rubbish"}, {"Streamvis_Page": token, "Origin": "http://evil.example"}):
+        status, _, text = ask(open_url, "/catalog", **wrong)
+        assert status == 403
+        assert "secret-run" not in text
+
+
+def test_only_a_page_of_ours_deletes(open_url: str) -> None:
+    """What another site sends in a person's name changes nothing."""
+    body = '{"scopes": ["secret-run"]}'
+    for wrong in ({}, {"Streamvis_Page": page_token(open_url), "Origin": "http://evil.example"}):
+        assert ask(open_url, "/scopes/delete", "POST", body, **wrong)[0] == 403
+    assert "secret-run" in ask(open_url, "/catalog", Streamvis_Page=page_token(open_url))[2]
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", "{}", '{"scopes": []}', '{"scopes": [1]}', '{"scopes": "secret-run"}', "\x00"]
+)
+def test_a_request_that_names_no_scopes_is_refused_with_a_line(open_url: str, body: str) -> None:
+    """Status 400, and what was expected."""
+    status, _, text = ask(open_url, "/scopes/delete", "POST", body, Streamvis_Page=page_token(open_url))
+    assert status == 400
+    assert "expected {scopes:" in text
+
+
+def test_a_scope_that_does_not_exist_cannot_be_deleted(open_url: str) -> None:
+    """The data server's line is passed on."""
+    status, _, text = ask(
+        open_url, "/scopes/delete", "POST", '{"scopes": ["none"]}', Streamvis_Page=page_token(open_url)
+    )
+    assert status == 409
+    assert "none" in text
 
 
 # ---- the data socket

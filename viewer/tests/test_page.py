@@ -318,33 +318,6 @@ def test_the_page_asks_to_be_reloaded_when_another_viewer_answers(browser: Brows
     page.close()
 
 
-def test_the_links_of_the_landing_page_lead_to_plots(data: ServerThread, browser: Browser, url: str) -> None:
-    """By plot, by scope, by name, and by the builder, which takes what is chosen."""
-    write(data.uri, "run1", "loss", x=[1, 2], y=[0.0, 1.0])
-    write(data.uri, "run2", "loss", x=[1, 2, 3], y=[0.0, 1.0, 2.0])
-    write(data.uri, "run1", "cloud", x=[1, 2], y=[0.0, 1.0], t=0)
-    page = browser.new_page()
-    for link, counts in (
-        ("run2", "1 series · 3 points"),
-        ("cloud", "1 series · 2 points"),
-        ("loss", "2 series · 5 points"),
-    ):
-        until(lambda: page.goto(url) is not None and "run2" in (page.text_content("main") or ""))
-        page.get_by_role("link", name=link, exact=True).first.click()
-        shows(page, counts)
-    page.goto(url)
-    page.locator("#search").fill("run2")
-    assert page.locator(".lists li:visible a").all_text_contents() == ["run2"]
-    page.locator("#search").fill("")
-    page.get_by_role("checkbox").nth(0).check()
-    page.get_by_role("checkbox").nth(1).check()
-    page.locator("[name=scopes]").fill("run1")
-    page.get_by_role("link", name="Open 2 plots").click()
-    shows(page, "2 series · 4 points")
-    assert page.locator(".cell").count() == 2
-    page.close()
-
-
 def test_the_script_reads_what_the_server_writes(url: str, browser: Browser) -> None:
     """Every dtype, and text with any characters, through the browser's decoder."""
     arrays = [

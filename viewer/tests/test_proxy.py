@@ -42,9 +42,9 @@ def test_pages_and_points_pass_a_proxy_under_a_prefix(browser: Browser, forward_
             logger.write("loss", x=np.arange(50), y=np.ones(50))
         page = browser.new_page()
         page.goto(f"http://localhost:{port}/lab/plots/?token=s3cret")
-        page.get_by_role("link", name="loss").first.click()
+        page.get_by_role("link", name="run1").click()
         page.wait_for_function("document.querySelector('#counts')?.textContent.includes('50 points')")
-        assert page.url == f"http://localhost:{port}/lab/plots/plot?rows=loss"
+        assert page.url == f"http://localhost:{port}/lab/plots/plot?rows=loss&scopes=%5Erun1%24"
         page.locator(".brand").click()
         assert page.url == f"http://localhost:{port}/lab/plots/"
         page.goto(f"http://localhost:{port}/lab/plots/?rows=none")

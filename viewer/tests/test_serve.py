@@ -18,9 +18,6 @@ from streamvis import DataLogger
 from streamvis.cli import main
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
-from streamvis_viewer.landing import name_links, page_url, plot_links, scope_links
-from streamvis_viewer.layout import parse
-from streamvis_viewer.schema import infer
 
 SCHEMA = "loss: {columns: [x, y], figure_kwargs: {title: Loss}}\ncloud: {columns: [x, y], glyph_kind: scatter}\n"
 
@@ -65,7 +62,7 @@ def test_a_wrong_address_is_answered_with_a_page_that_says_why(url: str, query: 
     status, page = get(f"{url}/?{urllib.parse.quote(query, safe='=&;,()')}")
     assert status == 400
     assert says in page
-    assert 'href="/?rows=loss"' in page
+    assert 'href="/plot?rows=loss"' in page
     assert "Traceback" not in page
     assert "<script>alert" not in page
 
@@ -84,40 +81,6 @@ def test_the_plot_page_is_self_contained(url: str) -> None:
     assert page.index("getContext") < page.index("bokeh.min.js")
     assert "https://" not in page
     assert page.count("data-key=") == 2
-
-
-def test_the_landing_page_escapes_what_was_logged(url: str) -> None:
-    """Scopes and names are text."""
-    status, page = get(url)
-    assert status == 200
-    assert "&lt;b&gt;run&lt;/b&gt;" in page
-    assert "<b>run" not in page
-    assert "loss &amp; more" in page
-
-
-def test_every_link_of_the_landing_page_is_a_page() -> None:
-    """For names with any characters, with the plots inferred from the data."""
-    from streamvis import Topic
-
-    topics = [
-        Topic(n, f"run {n} (a+b)", name, ("x", "y")) for n, name in enumerate(["a,b;c", "x&y", "ü $$", "train/loss"])
-    ]
-    schema = infer(topics)
-    links = [*plot_links(schema), *scope_links(schema, topics), *name_links(schema, topics)]
-    assert len(links) == 12
-    for link in links:
-        query = urllib.parse.parse_qs(urllib.parse.urlsplit(link.url).query, separator="&")
-        assert parse(query, schema).cells
-    assert page_url(["a", "b", "c"]) == "/?rows=a,b;c"
-
-
-def test_a_name_that_no_plot_draws_has_no_link_but_a_reason() -> None:
-    """The columns stand beside it."""
-    from streamvis import Topic
-
-    schema = infer([Topic(1, "run", "single", ("a",))])
-    (link,) = name_links(schema, [Topic(1, "run", "single", ("a",))])
-    assert (link.url, link.detail) == ("", "a · 1 scope; no plot draws these columns")
 
 
 def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
@@ -164,7 +127,7 @@ def test_the_command_says_when_it_is_ready_and_ends_on_a_signal() -> None:
         assert line.startswith("viewer on http://127.0.0.1:")
         status, page = get(line.split()[-1])
         assert status == 200
-        assert "Nothing has been logged yet" in page
+        assert 'id="empty"' in page
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, "")

@@ -1,0 +1,17 @@
+// Requests to the viewer's own routes, with the page's token.
+
+/** The JSON of an answer. Rejects with what the viewer says stood in the way, or that it does not answer. */
+export async function call(token, path, body) {
+  const options = {headers: {"Streamvis-Page": token}};
+  if (body !== undefined) Object.assign(options, {method: "POST", body: JSON.stringify(body)});
+  let answer;
+  try {
+    answer = await fetch(new URL(`../${path}`, import.meta.url), options);
+  } catch {
+    throw new Error("The viewer does not answer. The page shows what it has, and tries again by itself.");
+  }
+  if (answer.status === 403) throw new Error("This page belongs to another viewer process, or has lost its access: reload it.");
+  const value = await answer.json();
+  if (!answer.ok) throw new Error(value.error);
+  return value;
+}

@@ -1,0 +1,232 @@
+// The lists of the first page: runs with their status and hyperparameters, and names.
+
+import {call} from "./call.js";
+import {make} from "./dom.js";
+import {escaped} from "./matcher.js";
+import {flat, search} from "./search.js";
+
+const MOST_CONFIG = 7; // columns of hyperparameters
+const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+const SIZES = ["B", "kB", "MB", "GB", "TB"];
+
+const count = new Intl.NumberFormat("en", {notation: "compact", maximumFractionDigits: 1}).format;
+
+/** Seconds in the largest unit that fits. */
+export function age(seconds) {
+  const [size, unit] = UNITS.find(([least]) => seconds >= least) ?? UNITS.at(-1);
+  return `${Math.max(0, Math.floor(seconds / size))} ${unit}`;
+}
+
+function bytes(size) {
+  const power = Math.min(Math.floor(Math.log10(Math.max(size, 1)) / 3), SIZES.length - 1);
+  return `${Number((size / 1000 ** power).toPrecision(3))} ${SIZES[power]}`;
+}
+
+const shown = value => (typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(5))) : String(value));
+
+const link = (query, text) => make("a", {href: `open?${query}`, title: text}, make("bdi", {}, text));
+
+const now = () => Date.now() / 1000;
+
+export class Runs {
+  title = "Runs";
+  tick = true;
+
+  #token;
+  #changed;
+  #refresh;
+  #runs = new Map();
+  #selected = new Set();
+  #found = [];
+  #last = null; // the run that was ticked last, for shift
+
+  /** `changed()`: draw again. `refresh()`: ask the viewer what has changed. */
+  constructor(token, changed, refresh) {
+    this.#token = token;
+    this.#changed = changed;
+    this.#refresh = refresh;
+  }
+
+  get size() {
+    return this.#runs.size;
+  }
+
+  get chosen() {
+    return [...this.#selected];
+  }
+
+  /** What the runs that are ticked add to an address. */
+  get query() {
+    if (!this.#selected.size) return "";
+    const names = this.chosen.map(escaped);
+    return `&scopes=${encodeURIComponent(names.length === 1 ? `^${names[0]}$` : `^(${names.join("|")})$`)}`;
+  }
+
+  take({whole, scopes, gone}) {
+    if (whole) this.#runs = new Map();
+    for (const run of scopes) this.#runs.set(run.scope, {...run, flat: flat(run.config)});
+    for (const scope of gone) this.#runs.delete(scope);
+    for (const scope of this.#selected) if (!this.#runs.has(scope)) this.#selected.delete(scope);
+    if (scopes.length || gone.length) this.#changed();
+  }
+
+  view(query) {
+    const {test, error} = search(query);
+    this.#found = [...this.#runs.values()].filter(run => test(run.scope, run.flat));
+    for (const run of this.#found) run.selected = this.#selected.has(run.scope);
+    return {columns: this.#columns(), rows: this.#found, sort: this.#has("updated") ? "-updated" : "-order", error};
+  }
+
+  actions(rows) {
+    if (!this.#selected.size) return [];
+    const many = `${this.#selected.size} run${this.#selected.size === 1 ? "" : "s"}`;
+    const remove = make("button", {type: "button", className: "button plain", onclick: () => this.#confirm(many)}, "Delete…");
+    const clear = make("button", {type: "button", className: "quiet", onclick: () => this.#select(rows, false)}, "Clear");
+    return [make("span", {}, `${many} chosen`), remove, clear];
+  }
+
+  #has(key) {
+    return this.#found.some(run => run[key] !== undefined && run[key] !== null);
+  }
+
+  #columns() {
+    const all = this.#found.length > 0 && this.#found.every(run => run.selected);
+    const tick = make("input", {type: "checkbox", checked: all, "aria-label": "All that are found", onchange: () => this.#select(this.#found, !all)});
+    const columns = [
+      {key: "selected", title: tick, width: "34px", cell: run => this.#tick(run)},
+      {key: "scope", title: "Run", width: "minmax(180px, 2.4fr)", value: run => run.scope, cell: run => link(`scope=${encodeURIComponent(run.scope)}`, run.scope)},
+    ];
+    if (this.#has("status")) columns.push({key: "status", title: "Status", width: "104px", value: run => run.status, cell: status});
+    if (this.#has("updated")) {
+      columns.push({key: "updated", title: "Age", hint: "since the last point", width: "78px", number: true, value: run => run.updated, cell: run => (run.updated ? age(now() - run.updated) : "–")});
+    }
+    if (this.#has("points")) columns.push({key: "points", title: "Points", width: "76px", number: true, value: run => run.points, cell: run => count(run.points ?? 0)});
+    if (this.#has("bytes")) columns.push({key: "bytes", title: "Size", width: "82px", number: true, value: run => run.bytes, cell: run => bytes(run.bytes ?? 0)});
+    columns.push({key: "names", title: "Names", width: "72px", number: true, value: run => run.names, cell: run => String(run.names)});
+    return [...columns, ...this.#telling().map(key => this.#config(key))];
+  }
+
+  #config(key) {
+    const number = this.#found.every(run => run.flat[key] === undefined || typeof run.flat[key] === "number");
+    const cell = run => (run.flat[key] === undefined ? "" : shown(run.flat[key]));
+    return {key: `config.${key}`, title: key, width: "minmax(84px, 1fr)", number, value: run => run.flat[key], cell};
+  }
+
+  /** Hyperparameters in which the runs differ, else the first ones. */
+  #telling() {
+    const values = new Map();
+    for (const run of this.#found) {
+      for (const [key, value] of Object.entries(run.flat)) {
+        if (!values.has(key)) values.set(key, new Set());
+        values.get(key).add(value);
+      }
+    }
+    const differing = [...values].filter(([key, set]) => set.size > 1 || this.#found.some(run => run.flat[key] === undefined)).map(([key]) => key);
+    return (differing.length ? differing : [...values.keys()]).slice(0, MOST_CONFIG);
+  }
+
+  #tick(run) {
+    const box = make("input", {type: "checkbox", checked: run.selected, "aria-label": `Choose ${run.scope}`});
+    box.addEventListener("click", event => {
+      const from = event.shiftKey && this.#last ? this.#found.indexOf(this.#last) : -1;
+      const to = this.#found.indexOf(run);
+      const runs = from < 0 ? [run] : this.#found.slice(Math.min(from, to), Math.max(from, to) + 1);
+      this.#last = run;
+      this.#select(runs, box.checked);
+    });
+    return box;
+  }
+
+  #select(runs, on) {
+    for (const {scope} of runs) on ? this.#selected.add(scope) : this.#selected.delete(scope);
+    this.#changed();
+  }
+
+  #confirm(many) {
+    const scopes = this.chosen;
+    const names = make("ul", {}, ...scopes.slice(0, 8).map(scope => make("li", {}, make("bdi", {}, scope))), ...(scopes.length > 8 ? [make("li", {}, `and ${scopes.length - 8} more`)] : []));
+    const problem = make("p", {className: "bad"});
+    const remove = make("button", {type: "button", className: "button danger"}, `Delete ${many}`);
+    const cancel = make("button", {type: "button", className: "button plain", autofocus: true, onclick: () => dialog.close()}, "Cancel");
+    const dialog = make(
+      "dialog", {"aria-label": `Delete ${many}`}, make("h1", {}, `Delete ${many}?`), names,
+      make("p", {}, "They go to the trash: “streamvis restore” brings them back until they are purged."), problem, make("p", {className: "buttons"}, remove, cancel),
+    );
+    dialog.addEventListener("close", () => dialog.remove());
+    remove.addEventListener("click", async () => {
+      remove.disabled = true;
+      try {
+        await call(this.#token, "scopes/delete", {scopes});
+        this.#undo(scopes, many);
+        dialog.close();
+        await this.#refresh();
+      } catch (error) {
+        problem.textContent = error.message;
+        remove.disabled = false;
+      }
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+
+  #undo(scopes, many) {
+    const restore = make("button", {type: "button", className: "quiet"}, "Restore");
+    const text = make("span", {}, `${many} deleted.`);
+    const toast = make("div", {className: "toast", role: "status"}, text, restore, make("button", {type: "button", className: "quiet", onclick: () => toast.remove()}, "Close"));
+    restore.addEventListener("click", async () => {
+      try {
+        await call(this.#token, "scopes/restore", {scopes});
+        toast.remove();
+        await this.#refresh();
+      } catch (error) {
+        text.textContent = error.message;
+      }
+    });
+    document.querySelector(".toast")?.remove();
+    document.body.append(toast);
+  }
+}
+
+function status({status}) {
+  return make("span", {className: `status ${status}`}, make("i", {className: "dot"}), status ?? "unknown");
+}
+
+export class Names {
+  title = "Names";
+
+  #changed;
+  #names = [];
+
+  constructor(changed) {
+    this.#changed = changed;
+  }
+
+  get size() {
+    return this.#names.length;
+  }
+
+  take({names}) {
+    if (!names) return;
+    this.#names = names;
+    this.#changed();
+  }
+
+  view(query) {
+    const {test, error} = search(query);
+    return {columns: COLUMNS, rows: this.#names.filter(({name}) => test(name)), sort: "name", error};
+  }
+
+  actions() {
+    return [];
+  }
+}
+
+const COLUMNS = [
+  {
+    key: "name", title: "Name", width: "minmax(180px, 2fr)", value: row => row.name,
+    cell: row => (row.plots.length ? link(`name=${encodeURIComponent(row.name)}`, row.name) : make("bdi", {}, row.name)),
+  },
+  {key: "scopes", title: "Runs", width: "72px", number: true, value: row => row.scopes, cell: row => String(row.scopes)},
+  {key: "columns", title: "Columns", width: "minmax(140px, 1.5fr)", value: row => row.columns.join(" or "), cell: row => row.columns.join(" or ")},
+  {key: "plots", title: "Drawn by", width: "minmax(140px, 1.5fr)", value: row => row.plots.join(", "), cell: row => row.plots.join(", ") || "no plot draws these columns"},
+];
