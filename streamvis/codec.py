@@ -191,8 +191,16 @@ def dtypes(header: bytes) -> bytes:
 
 @lru_cache(maxsize=1024)
 def point_size(header: bytes) -> int:
-    """Bytes of one point, uncompressed."""
-    return sum(DTYPES[dtype].itemsize for dtype in dtypes(header))
+    """Bytes of one point, uncompressed. Raises MalformedError for what is no header."""
+    if not _are_bytes(header) or not header or len(header) % _HEADER.size:
+        raise MalformedError(f"block header is {header!r:.60}; expected {_HEADER.size} bytes per column")
+    return sum(map(_itemsize, dtypes(header)))
+
+
+def _itemsize(dtype: int) -> int:
+    if dtype >= len(DTYPES):
+        raise MalformedError(f"unknown dtype {dtype}; expected 0 to {len(DTYPES) - 1}")
+    return DTYPES[dtype].itemsize
 
 
 def validate(block: EncodedBlock) -> None:
@@ -224,9 +232,7 @@ def _size(axes: int, k: int, n: int) -> int:
 
 
 def _fits(dtype: int, codec: int, length: int, size: int) -> bool:
-    if dtype >= len(DTYPES):
-        raise MalformedError(f"unknown dtype {dtype}; expected 0 to {len(DTYPES) - 1}")
-    itemsize = DTYPES[dtype].itemsize
+    itemsize = _itemsize(dtype)
     if codec == Codec.RAW:
         return length == size * itemsize
     if codec == Codec.CONSTANT:
@@ -262,11 +268,18 @@ def decode(block: EncodedBlock, names: Sequence[str]) -> Block:
 
 
 def _check_whole(block: EncodedBlock, names: Sequence[str]) -> None:
+    if not _are_bytes(block.columns, block.payload):
+        raise MalformedError(f"block of topic {block.topic}, index {block.index} has no bytes where they should be")
     validate(block)
     if column_count(block.columns) != len(names):
         raise MalformedError(f"block has {column_count(block.columns)} columns; the topic has {len(names)}: {names}")
     if checksum(block.index, block.k, block.n, block.columns, block.payload) != block.crc:
         raise _damaged(block)
+
+
+def _are_bytes(*values: object) -> bool:
+    """Whether a database gave what was stored: one that is damaged may give anything."""
+    return all(isinstance(value, bytes) for value in values)
 
 
 def _damaged(block: EncodedBlock) -> MalformedError:
@@ -291,6 +304,8 @@ def _likeness(block: EncodedBlock) -> tuple[bytes, int]:
 @lru_cache(maxsize=4096)
 def _codes(header: bytes, single: bool) -> bytes:
     """The columns' dtypes, codecs and axes. A single point lies on the axis of points as well as off it."""
+    if len(header) % _HEADER.size:
+        return header
     return b"".join(bytes(fields) for fields in _coded(header, single))
 
 
@@ -340,6 +355,8 @@ def _lengths(header: bytes) -> tuple[int, ...]:
 
 def _check_all(blocks: Sequence[EncodedBlock], names: Sequence[str]) -> None:
     """What `decode` checks, the CRC of what blocks have in common computed once."""
+    if {type(block.payload) for block in blocks} != {bytes}:
+        raise MalformedError(f"blocks of topic {blocks[0].topic} have no bytes where they should be")
     heads: dict[tuple[int, bytes, int], int] = {}
     for block in blocks:
         _, index, k, n, columns, payload, crc = block

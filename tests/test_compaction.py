@@ -17,17 +17,15 @@ from streamvis.storage.compaction import (
     FULL_COLUMN,
     MERGE_BLOCKS,
     REST_SECONDS,
+    SLICE_BLOCKS,
+    SLICE_BYTES,
     Agenda,
-    DamagedError,
+    Backlog,
     Header,
     Planner,
-    Stored,
-    clip,
-    merge,
-    pack_parts,
-    parts_bound,
-    unpack_parts,
+    Slice,
 )
+from streamvis.storage.merging import DamagedError, Stored, clip, merge, pack_parts, parts_bound, unpack_parts
 from streamvis.testing import points, series
 
 FLOATS = encode(Block(1, 0, {"x": np.random.default_rng(0).random((1, 3))})).columns
@@ -120,9 +118,66 @@ def test_other_indexes_do_not_end_a_run() -> None:
     assert [merge.seqs for merge in planner.merges] == [tuple(range(i, 3 * FAN_OUT, 3)) for i in range(3)]
 
 
+def test_a_slice_merges_what_all_topics_wrote() -> None:
+    """One block of each topic, index and dtypes, in which a large one keeps its place."""
+    cut = Slice(damaged=())
+    for seq in range(1, 41):
+        cut.add(seq % 2, header(seq, index=seq % 4 // 2), 400 if seq != 20 else 100_000)
+    merges = {merge.seqs for merge in cut.finish()}
+    assert merges == {
+        tuple(range(1, 41, 4)),
+        tuple(range(3, 41, 4)),
+        tuple(range(2, 41, 4)),
+        (4, 8, 12, 16),
+        (24, 28, 32, 36, 40),
+    }
+    assert cut.left == {0: 4, 1: 2}
+
+
+def test_a_slice_is_a_small_transaction() -> None:
+    """However little its blocks take on disk, it ends when they are megabytes of points."""
+    cut = Slice(damaged=())
+    while not cut.full:
+        cut.add(1, header(cut.blocks + 1, n=1000), 32)
+    assert cut.blocks * 8000 < 2 * SLICE_BYTES
+
+
+def test_a_backlog_is_due_when_it_is_enough_for_a_slice_or_nothing_more_comes() -> None:
+    """It says since when: as long as it does not shrink, ever longer."""
+    backlog = Backlog(0, 0, now=0.0)
+    assert backlog.due == math.inf
+    backlog.add(10, now=1.0)
+    assert backlog.due == 1.0 + REST_SECONDS
+    for second in range(2, 7):
+        backlog.add(SLICE_BLOCKS - 1, now=float(second))
+    assert backlog.due == 2.0
+    cut = sliced(SLICE_BLOCKS)
+    backlog.passed(cut, ended=False)
+    assert (backlog.due, backlog.floor) == (3.0, SLICE_BLOCKS)
+    backlog.passed(sliced(4 * SLICE_BLOCKS), ended=True)
+    assert backlog.due == math.inf
+
+
+def sliced(count: int, topics: int = 1) -> Slice:
+    cut = Slice(damaged=())
+    for seq in range(1, count + 1):
+        cut.add(seq % topics, header(seq), 400)
+    cut.finish()
+    return cut
+
+
+def test_slices_are_as_long_as_there_are_topics() -> None:
+    """Where a slice merges little it is longer the next time, within bounds; and shorter again later."""
+    backlog, lengths = Backlog(0, 1 << 30, now=0.0), []
+    for topics in (1, 1000, 1000, 2000, 9000, 9000, 1, 1, 1, 1):
+        backlog.passed(sliced(backlog.slice_blocks, topics), ended=False)
+        lengths.append(backlog.slice_blocks // SLICE_BLOCKS)
+    assert lengths == [1, 2, 4, 8, 8, 8, 4, 2, 1, 1]
+
+
 def test_a_topic_is_swept_when_it_has_gained_enough_or_rests() -> None:
     """Eight new blocks are due at once, fewer when nothing has come for a while, one alone never."""
-    agenda = Agenda()
+    agenda = Agenda(Backlog(0, 0, now=0.0))
     agenda.note({1: FAN_OUT, 2: 3, 3: 1}, now=10.0)
     agenda.note({2: 1}, now=11.0)
     assert agenda.wait(11.0) == -1.0

@@ -43,6 +43,12 @@ from streamvis.storage.rules import merge
 from streamvis.testing import StoreContract, StoreStream, append, loss, pages, points, read, series
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Topics rest as soon as nothing is written, so that compaction has an end to wait for."""
+    monkeypatch.setattr("streamvis.storage.compaction.REST_SECONDS", 0.0)
+
+
 class TestMemoryStore(StoreContract):
     """The oracle."""
 
@@ -170,7 +176,8 @@ SPANS = st.tuples(st.integers(0, 40), st.integers(0, 40), st.sampled_from([1, 20
 def test_compacted_sqlite_says_what_memory_says(steps: list[Any], spans: list[tuple[int, int, int]]) -> None:
     """Compacted at any time, pages between any two numbers have the same points, and all else is as it was."""
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("streamvis.storage.compaction.FAN_OUT", 2)
+        for name, value in {"FAN_OUT": 2, "SLICE_BLOCKS": 4, "REST_SECONDS": 0.0}.items():
+            patch.setattr(f"streamvis.storage.compaction.{name}", value)
         memory, sqlite = Server(MemoryStore()), Server(SqliteStore(Path(directory) / "data"))
         try:
             for step in steps:
@@ -239,13 +246,14 @@ def test_full_blocks_are_not_looked_at_again(store: SqliteStore) -> None:
     append(store, stream.next(*[big] * 40, declare=[loss()]))
     compact(store)
     append(store, stream.next(*map(points, range(FAN_OUT + 1))))
-    assert store._agenda
+    agenda = store._compactor._agenda
+    assert agenda
     seen: list[int] = []
     while store.compact() <= 0.0:
-        if sweep := store._agenda.current:
+        if sweep := agenda.current:
             seen.append(sweep.position)
     assert all(position > 40 for position in seen)
-    assert len(store.page(1, 41, store.seq(), 1 << 30).blocks) == 2
+    assert len(store.page(1, 41, store.seq(), 1 << 30).blocks) == 1
 
 
 def test_a_damaged_block_is_left_alone(store: SqliteStore, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,27 +1,23 @@
-"""Compaction: which neighbouring blocks become one, and how; pure.
+"""Compaction: which neighbouring blocks become one; pure.
 
-Blocks of one (topic, index, k) form levels: FAN_OUT neighbours of one level become one block of the next, until it is
-full, so that a point is written again O(log n) times. What is left of a topic that rests is then merged by size. A
-merged block takes the number of its last part and keeps the (number, points) of all: what lies between any two numbers
-can still be cut out of it.
+First, in the order of writing: small blocks lie on pages that they share with those of other topics, so a slice of all
+that was written becomes one block per topic, index and k at once. Then, topic by topic: blocks of one (index, k) form
+levels: FAN_OUT neighbours of one level become one block of the next, until it is full, so that a point is written again
+O(log n) times. What is left of a topic that rests is merged by size.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, groupby
+from itertools import chain
 from typing import NamedTuple
 
-import numpy as np
-
-from streamvis.codec import EncodedBlock, column_count, decode, decode_joined, dtypes, encode, point_size
-from streamvis.columns import Array, Block
+from streamvis.codec import column_count, dtypes, point_size
 from streamvis.errors import MalformedError
 
 FAN_OUT = 8
@@ -36,6 +32,14 @@ REST_SECONDS = 4.0
 REST_GROWTH = 2
 """Then a block is merged with the later ones unless it is more than so many times as large as they are together."""
 
+SMALL_BYTES = 4096
+"""Blocks with a payload of up to so many bytes are merged in slices; larger ones topic by topic."""
+SLICE_BLOCKS = 1024
+"""In a slice of what was written; up to MOST_SLICE_BLOCKS where so many are of almost as many topics."""
+MOST_SLICE_BLOCKS = 8192
+SLICE_BYTES = 2 << 20
+"""Bytes of small blocks in a slice at most."""
+
 MERGE_BLOCKS = 512
 """Of more blocks, those of lower levels are merged first, so that no step takes long."""
 STEP_BLOCKS = 512
@@ -44,9 +48,6 @@ STEP_BYTES = 1 << 20
 STEP_READS = 32
 """How often a step reads headers."""
 HEADERS = 1024
-
-_PARTS = struct.Struct(">QII")
-_PART_COLUMNS = ("gap", "points")
 
 
 class Header(NamedTuple):
@@ -76,9 +77,11 @@ class Planner:
     A merge may take the result of one before it: they are to be made in order, all or none after the first that fails.
     """
 
-    def __init__(self, damaged: Iterable[int] = ()) -> None:
+    def __init__(self, damaged: Collection[int] = (), *, gathering: bool = False) -> None:
+        """`gathering`: `gather` will end it, and make one block of each run."""
         self.merges: deque[Merge] = deque()
-        self._damaged = set(damaged)
+        self._damaged = damaged
+        self._gathering = gathering
         self._runs: dict[tuple[int, int], list[_Piece]] = {}
         self._keys: list[tuple[int, int]] = []  # of the runs, sorted; their indexes do not overlap
 
@@ -88,8 +91,13 @@ class Planner:
         return [piece.seq for run in self._runs.values() for piece in run]
 
     def add(self, header: Header) -> None:
-        """Takes the next block."""
+        """Takes the next block. Raises MalformedError for one that cannot be."""
         seq, index, k, n, level, columns = header
+        if seq in self._damaged:
+            self.bar(header)
+            return
+        if not (type(index) is type(k) is type(n) is type(level) is int):
+            raise MalformedError(f"index, k, n and level are {index!r}, {k!r}, {n!r} and {level!r}; expected numbers")
         key = index, k
         run = self._runs.get(key)
         if run is None:
@@ -97,11 +105,18 @@ class Planner:
         elif run and run[-1].columns != columns and dtypes(run[-1].columns) != dtypes(columns):
             self._close(run)
         size = k * n * point_size(columns)
-        if size >= full_size(columns) or seq in self._damaged:
+        if size >= full_size(columns):
             self._close(run)
         else:
             run.append(_Piece(seq, level, size, columns, (seq,)))
-            self._raise(run)
+            if not self._gathering:
+                self._raise(run)
+
+    def gather(self) -> None:
+        """No block of the slice is left: each run becomes one block, which those of later slices join."""
+        for run in self._runs.values():
+            if run:
+                run[:] = [self._made(self._merge(run, 1))]
 
     def finish(self, resting: bool) -> None:
         """No block is left. Of a resting topic there will be none for long, so fewer blocks are worth a merge."""
@@ -110,6 +125,12 @@ class Planner:
                 start = _worth_a_merge(run)
                 run[start:] = [self._merge(run[start:], max(piece.level for piece in run[start:]))]
             run[:] = [self._made(piece, dense=resting) for piece in run]
+
+    def bar(self, header: Header) -> None:
+        """Takes the next block, which is not to be merged now; of a damaged one not even the index may be known."""
+        key = header.index, header.k
+        if all(isinstance(number, int) for number in key):
+            self._close(self._runs.get(key) or self._open(key))
 
     def _open(self, key: tuple[int, int]) -> list[_Piece]:
         """A run; those of other shapes that share an index with it end, because points of an index stay in order."""
@@ -145,7 +166,7 @@ class Planner:
             while stop < len(run) and size < full_size(run[0].columns):
                 size += run[stop].size
                 stop += 1
-            self._made(self._merge(run[:stop], max(piece.level for piece in run[:stop])), dense=True)
+            self._made(self._merge(run[:stop], max(piece.level for piece in run[:stop])), dense=not self._gathering)
             del run[:stop]
 
     def _merge(self, pieces: Sequence[_Piece], level: int) -> _Piece:
@@ -187,10 +208,110 @@ def _worth_a_merge(run: Sequence[_Piece]) -> int:
     return start
 
 
+class Slice:
+    """Small blocks of all topics that were written one after the other, to be merged at once."""
+
+    def __init__(self, damaged: Collection[int]) -> None:
+        self.blocks = self.weight = self.size = 0
+        self.topic = self.seq = 0
+        """Of the block that was taken last, or could not be."""
+        self._damaged = damaged
+        self._planners: dict[int, Planner] = {}
+        self._counts: Counter[int] = Counter()
+
+    def add(self, topic: int, header: Header, payload_bytes: int) -> None:
+        """Takes the next block. Raises MalformedError for one that cannot be."""
+        self.topic, self.seq = topic, header.seq
+        planner = self._planners.get(topic)
+        if planner is None:
+            planner = self._planners[topic] = Planner(self._damaged, gathering=True)
+        if payload_bytes <= SMALL_BYTES:
+            planner.add(header)
+            self.size += header.k * header.n * point_size(header.columns)
+        else:
+            planner.bar(header)
+        self.blocks += 1
+        self.weight += weight(payload_bytes)
+        self._counts[topic] += 1
+
+    @property
+    def full(self) -> bool:
+        """Whether it is enough for one transaction."""
+        return self.size >= SLICE_BYTES
+
+    def finish(self) -> list[Merge]:
+        """The merges, in order."""
+        merges: list[Merge] = []
+        for topic, planner in self._planners.items():
+            planner.gather()
+            merges += planner.merges
+            self._counts[topic] -= sum(len(merge.seqs) - 1 for merge in planner.merges)
+        return merges
+
+    @property
+    def left(self) -> Counter[int]:
+        """How many blocks there are of each topic after the merges."""
+        return self._counts
+
+
+def weight(size: int) -> int:
+    """What a block with a payload of that size adds to a backlog: the pages that it may touch."""
+    return 1 + size // SMALL_BYTES
+
+
+class Backlog:
+    """What was written after the number `floor`, and has not been in a slice yet."""
+
+    def __init__(self, floor: int, weight: int, now: float) -> None:
+        self.floor = floor
+        self.slice_blocks = SLICE_BLOCKS
+        self._weight = weight
+        self._written = now
+        self._marks: deque[tuple[int, float]] = deque()  # (weight of all that was ever written, when)
+        self._total = weight
+        self._mark(now)
+
+    def add(self, weight: int, now: float) -> None:
+        """Something was written."""
+        self._weight += weight
+        self._total += weight
+        self._written = now
+        self._mark(now)
+
+    def _mark(self, now: float) -> None:
+        if self._total >= self._enough:
+            self._marks.append((self._total, now))
+
+    @property
+    def _enough(self) -> int:
+        """The total from which there is enough for a slice."""
+        return self._total - self._weight + self.slice_blocks
+
+    @property
+    def due(self) -> float:
+        """Since when there is enough for a slice, or when whatever there is is enough because no more has come."""
+        if self._marks:
+            return self._marks[0][1]
+        return self._written + REST_SECONDS if self._weight else math.inf
+
+    def passed(self, cut: Slice, *, ended: bool) -> None:
+        """A slice is merged. `ended`: nothing was written after it."""
+        self.floor = max(self.floor, cut.seq)
+        self._weight = 0 if ended else max(0, self._weight - cut.weight)
+        left = cut.left.total()
+        if cut.blocks == self.slice_blocks:
+            if left > cut.blocks // 4:
+                self.slice_blocks = min(2 * self.slice_blocks, MOST_SLICE_BLOCKS)
+            elif left < cut.blocks // 16:
+                self.slice_blocks = max(self.slice_blocks // 2, SLICE_BLOCKS)
+        while self._marks and (self._marks[0][0] < self._enough or not self._weight):
+            self._marks.popleft()
+
+
 class Sweep:
     """One pass over a topic's blocks, from a number on."""
 
-    def __init__(self, topic: int, position: int, damaged: Iterable[int], *, resting: bool = False) -> None:
+    def __init__(self, topic: int, position: int, damaged: Collection[int], *, resting: bool = False) -> None:
         self.topic = topic
         self.position = position
         self.ended = False
@@ -198,10 +319,13 @@ class Sweep:
         self._resting = resting
 
     def feed(self, headers: Sequence[Header]) -> None:
-        """Takes the HEADERS blocks after `position`, or fewer: then there are no more."""
+        """Takes the HEADERS blocks after `position`, or fewer: then there are no more.
+
+        Raises MalformedError for one, at `position` then, that cannot be.
+        """
         for header in headers:
-            self.planner.add(header)
             self.position = header.seq
+            self.planner.add(header)
         if len(headers) < HEADERS:
             self.ended = True
             self.planner.finish(self._resting)
@@ -232,11 +356,12 @@ class Step:
 
 
 class Agenda:
-    """Which topics have gained enough blocks to be swept, or rest, and where each sweep begins."""
+    """What is to be merged next: a slice of the backlog, or blocks of a topic that has gained many, or rests."""
 
-    def __init__(self) -> None:
+    def __init__(self, backlog: Backlog) -> None:
+        self.backlog = backlog
+        self.damaged: set[int] = set()
         self.current: Sweep | None = None
-        self._damaged: set[int] = set()
         self._fresh: Counter[int] = Counter()
         self._waiting: dict[int, int] = {}
         self._floors: dict[int, int] = {}
@@ -245,7 +370,7 @@ class Agenda:
         self._touched: dict[int, float] = {}  # since when topics with small blocks rest, the longest first
 
     def note(self, blocks: Mapping[int, int], now: float) -> None:
-        """Counts new blocks. A topic is due when they are many beside those that a sweep would look at again."""
+        """Counts what slices left. A topic is due when they are many beside those that a sweep would look at again."""
         for topic, count in blocks.items():
             self._fresh[topic] += count
             if self._fresh[topic] >= max(FAN_OUT, self._waiting.get(topic, 0) // 4):
@@ -254,16 +379,24 @@ class Agenda:
             self._touched[topic] = now
 
     def wait(self, now: float) -> float:
-        """Seconds until a sweep is due; below 0.0: since when; infinity: none will be before the next blocks."""
+        """Seconds until something is due; below 0.0: since when; infinity: none will be before the next blocks."""
+        return min(self._sweep_due, self.backlog.due) - now
+
+    def slice_is_next(self) -> bool:
+        """Whether a slice has been due for longer than a sweep, or will be earlier."""
+        return self.backlog.due <= self._sweep_due
+
+    @property
+    def _sweep_due(self) -> float:
         rested = next(iter(self._touched.values()), math.inf) + REST_SECONDS
-        return min(self._since, next(iter(self._due.values()), math.inf), rested) - now
+        return min(self._since, next(iter(self._due.values()), math.inf), rested)
 
     def sweep(self, now: float) -> Sweep | None:
         """The sweep that is under way, or the next."""
         if self.current is None and self._due:
             topic = next(iter(self._due))
             self._begin(topic, self._due[topic], resting=False)
-        while self.current is None and self._touched and self.wait(now) <= 0.0:
+        while self.current is None and self._touched and self._sweep_due <= now:
             topic = next(iter(self._touched))
             touched = self._touched.pop(topic)
             if self._waiting.get(topic, 1) + self._fresh[topic] > 1:
@@ -274,7 +407,7 @@ class Agenda:
         self._due.pop(topic, None)
         self._fresh.pop(topic, None)
         self._since = since
-        self.current = Sweep(topic, self._floors.get(topic, 0), self._damaged, resting=resting)
+        self.current = Sweep(topic, self._floors.get(topic, 0), self.damaged, resting=resting)
 
     def finish(self, sweep: Sweep) -> None:
         """Ends a sweep: full blocks at the beginning are not looked at again."""
@@ -289,7 +422,7 @@ class Agenda:
     def abandon(self, topics: Iterable[int], now: float, damaged: int | None = None) -> None:
         """Begins these topics anew: their later merges would rely on one that failed. A damaged block is left alone."""
         if damaged is not None:
-            self._damaged.add(damaged)
+            self.damaged.add(damaged)
         self._end()
         for topic in topics:
             self._floors.pop(topic, None)
@@ -297,120 +430,5 @@ class Agenda:
             self._due.setdefault(topic, now)
 
 
-class Stored(NamedTuple):
-    """A block with its number, and its parts if it was merged."""
-
-    seq: int
-    parts: bytes | None
-    block: EncodedBlock
-
-
 class StaleError(Exception):
     """Blocks that were to be merged are not there any more."""
-
-
-class DamagedError(Exception):
-    """A stored block cannot be read."""
-
-    def __init__(self, stored: Stored, reason: MalformedError) -> None:
-        super().__init__(str(reason))
-        self.seq = stored.seq
-        self.topic = stored.block.topic
-
-
-def merge(stored: Sequence[Stored], *, dense: bool = True) -> Stored:
-    """One block in the place of several, which are in order. Raises DamagedError for one whose CRC does not match."""
-    numbers, points = _parts_of_all(stored)
-    block = encode(_joined(stored), dense=dense)
-    return Stored(stored[-1].seq, pack_parts(numbers, points), block)
-
-
-def _joined(stored: Sequence[Stored]) -> Block:
-    blocks = [one.block for one in stored]
-    names = _names(blocks[0])
-    try:
-        return decode_joined(blocks, names)
-    except MalformedError:
-        for one in stored:
-            try:
-                decode(one.block, names)
-            except MalformedError as error:
-                raise DamagedError(one, error) from error
-        raise
-
-
-def _names(block: EncodedBlock) -> Sequence[str]:
-    """Names for the columns, which keep their order."""
-    return [str(place) for place in range(column_count(block.columns))]
-
-
-def _parts_of_all(stored: Sequence[Stored]) -> tuple[Array, Array]:
-    numbers, points = list[Array](), list[Array]()
-    for merged, group in groupby(stored, lambda one: one.parts is not None):
-        if merged:
-            for found in map(_parts_of, group):
-                numbers.append(found[0])
-                points.append(found[1])
-        else:
-            ends = np.array([(one.seq, one.block.n) for one in group], "<i8").T
-            numbers.append(ends[0])
-            points.append(ends[1])
-    return np.concatenate(numbers), np.concatenate(points)
-
-
-def _parts_of(stored: Stored) -> tuple[Array, Array]:
-    try:
-        return unpack_parts(stored.parts or b"")
-    except MalformedError as error:
-        raise DamagedError(stored, error) from error
-
-
-def pack_parts(numbers: Array, points: Array) -> bytes:
-    """The parts' numbers, ascending, and points; begins with the first number so that databases compare it as bytes."""
-    gaps = np.diff(numbers, prepend=numbers[0] - 1)
-    block = encode(Block(0, 0, dict(zip(_PART_COLUMNS, (gaps[None], points[None]), strict=True))), dense=True)
-    return _PARTS.pack(int(numbers[0]), len(numbers), block.crc) + block.columns + block.payload
-
-
-def unpack_parts(parts: bytes) -> tuple[Array, Array]:
-    """Numbers and points of the parts. Raises MalformedError when they are damaged."""
-    if len(parts) < _PARTS.size + 16:
-        raise MalformedError(f"parts of a block have {len(parts)} bytes; expected at least {_PARTS.size + 16}")
-    first, count, crc = _PARTS.unpack_from(parts)
-    columns, payload = parts[_PARTS.size : _PARTS.size + 16], parts[_PARTS.size + 16 :]
-    gaps, points = decode(EncodedBlock(0, 0, 1, count, columns, payload, crc), _PART_COLUMNS).columns.values()
-    return first - 1 + np.cumsum(np.broadcast_to(gaps, (1, count))), np.broadcast_to(points, (1, count))[0]
-
-
-def parts_upto(n: int, seq: int, parts: bytes | None, upto: int) -> tuple[Array, Array]:
-    """Numbers and points of those parts of a stored block that are not beyond a number."""
-    if parts is None:
-        return np.array([seq]), np.array([n])
-    numbers, points = unpack_parts(parts)
-    last = np.searchsorted(numbers, upto, side="right")
-    return numbers[:last], points[:last]
-
-
-def parts_bound(upto: int) -> bytes:
-    """Parts that begin after that number are not below this, compared as bytes."""
-    return (upto + 1).to_bytes(8, "big")
-
-
-def clip(stored: Stored, after: int, upto: int) -> EncodedBlock | None:
-    """What a block holds of after < number <= upto, or None. Raises MalformedError if it must cut a damaged one."""
-    if stored.parts is None:
-        return stored.block if after < stored.seq <= upto else None
-    numbers, points = unpack_parts(stored.parts)
-    first, last = np.searchsorted(numbers, [after, upto], side="right")
-    if first == last:
-        return None
-    if last - first == len(numbers):
-        return stored.block
-    ends = np.concatenate([[0], np.cumsum(points)])
-    return encode(_cut(decode(stored.block, _names(stored.block)), ends[first], ends[last]))
-
-
-def _cut(block: Block, start: int, stop: int) -> Block:
-    _, n = block.shape
-    columns = {name: np.broadcast_to(values, (len(values), n))[:, start:stop] for name, values in block.columns.items()}
-    return Block(block.topic, block.index, columns)

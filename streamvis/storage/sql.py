@@ -7,36 +7,20 @@ read under its lock when a transaction begins and written before it ends.
 from __future__ import annotations
 
 import json
-import logging
-import time
 from abc import abstractmethod
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from functools import lru_cache
-from operator import itemgetter
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from streamvis.codec import EncodedBlock
-from streamvis.errors import NotFoundError, StoreError, UsageError
+from streamvis.errors import NotFoundError, UsageError
 from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Topic, pack_cursor
 from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Extent, Page, Store, Submission
-from streamvis.storage.compaction import (
-    HEADERS,
-    STEP_READS,
-    Agenda,
-    DamagedError,
-    Header,
-    Merge,
-    StaleError,
-    Step,
-    Stored,
-    clip,
-    parts_bound,
-    parts_upto,
-)
-from streamvis.storage.compaction import merge as merge_blocks
+from streamvis.storage.compactor import Compactor
+from streamvis.storage.merging import Stored, clip, parts_bound, parts_upto
 from streamvis.storage.rules import (
     GONE,
     REJECTED,
@@ -48,10 +32,11 @@ from streamvis.storage.rules import (
     rejection,
     to_restore,
 )
+from streamvis.storage.session import Session, select, singles
 from streamvis.wire import dump_config, load_config
 
 SCHEMA = """
-CREATE TABLE clock  (shard INTEGER PRIMARY KEY, seq BIGINT NOT NULL);
+CREATE TABLE clock  (shard INTEGER PRIMARY KEY, seq BIGINT NOT NULL, floor BIGINT NOT NULL DEFAULT 0);
 CREATE TABLE scope  (shard INTEGER NOT NULL, name TEXT PRIMARY KEY, config TEXT NOT NULL, changed BIGINT NOT NULL,
                      deleted_config TEXT);
 CREATE INDEX scope_changed ON scope (changed);
@@ -96,14 +81,6 @@ _PAGE = (
     "WHERE topic_id = ? AND seq > ? AND (seq <= ? OR parts < ?) ORDER BY seq"
 )
 _EXTENTS = "SELECT idx, k, n, seq, parts FROM block WHERE topic_id = ? AND (seq <= ? OR parts < ?) ORDER BY seq"
-_COUNTS = "SELECT topic_id, count(*) FROM block GROUP BY topic_id"
-_HEADERS = "SELECT seq, idx, k, n, level, columns FROM block WHERE topic_id = ? AND seq > ? ORDER BY seq LIMIT ?"
-_STORED = "SELECT seq, parts, topic_id, idx, k, n, columns, payload, crc FROM block WHERE seq IN ({keys})"
-_DELETE_BLOCK = "DELETE FROM block WHERE seq = ?"
-_PUT_MERGED = (
-    "INSERT INTO block (shard, seq, topic_id, idx, k, n, level, parts, crc, columns, payload) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
 _LENGTHS = "SELECT idx, k, sum(n) FROM block WHERE topic_id = ? GROUP BY idx, k"
 
 _DELETED_CONFIG = "SELECT deleted_config FROM scope WHERE name = ? AND deleted_config IS NOT NULL"
@@ -115,29 +92,7 @@ _PURGED = (  # a cross join, for SQLite to begin with the topics
 )
 _FREE_BLOCK = "DELETE FROM block WHERE seq = ?"
 
-_KEYS_PER_STATEMENT = 256
 _MAX_SEQ = 2**63 - 1
-
-_log = logging.getLogger(__name__)
-
-
-class Rows(Protocol):
-    """What a statement answers; a cursor."""
-
-    def __iter__(self) -> Iterator[Any]: ...
-
-    def close(self) -> None:
-        """Ends the statement, though rows may be left."""
-
-
-class Session(Protocol):
-    """What a transaction or a snapshot can do; sqlite3's connections can."""
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Rows:
-        """The rows of a statement with `?` for each parameter."""
-
-    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> object:
-        """Runs a statement for each row of parameters."""
 
 
 class Plan:
@@ -273,7 +228,7 @@ class SqlStore(Store):
     """Reads the clock so that no other transaction moves it before this one ends."""
 
     def __init__(self) -> None:
-        self._agenda: Agenda | None = None
+        self._compactor = Compactor(self._writing, self._reading, self.shard)
 
     @abstractmethod
     def _writing(self) -> AbstractContextManager[Session]:
@@ -291,8 +246,7 @@ class SqlStore(Store):
             acks = [plan.submit(submission) for submission in submissions]
             self._store(session, plan)
         plan.bind()
-        if self._agenda:
-            self._agenda.note(Counter(map(itemgetter(2), plan.rows)), time.monotonic())
+        self._compactor.appended([block.payload for block in plan.blocks])
         cursor = pack_cursor({self.shard: plan.seq})
         return [replace(ack, cursor=cursor) if ack.stored else ack for ack in acks], plan.commit()
 
@@ -346,7 +300,7 @@ class SqlStore(Store):
             config = None if names else _deleted_config(session, scope)
             if not topics and config is None:
                 raise NotFoundError(not_in_trash(scope, names, "purged"))
-            session.executemany(_PURGE_TOPIC, _singles(topic.id for topic in topics))
+            session.executemany(_PURGE_TOPIC, singles(topic.id for topic in topics))
             if config is not None:
                 session.execute(_PUT_DELETED_CONFIG, (None, scope))
         return len(topics)
@@ -362,7 +316,7 @@ class SqlStore(Store):
                         break
                     freed += max(size, PAGE_BYTES)
                     doomed.append(seq)
-            session.executemany(_FREE_BLOCK, _singles(doomed))
+            session.executemany(_FREE_BLOCK, singles(doomed))
         return left
 
     def _begin(self, session: Session) -> Plan:
@@ -427,56 +381,7 @@ class SqlStore(Store):
 
     def compact(self) -> float:
         """See Store."""
-        now = time.monotonic()
-        if self._agenda is None:
-            self._agenda = Agenda()
-            with self._reading() as session:
-                self._agenda.note(dict(session.execute(_COUNTS)), now)
-        agenda = self._agenda
-        step = self._plan(agenda, now)
-        try:
-            self._make(step.merges)
-        except StaleError:
-            agenda.abandon(step.topics, now)
-        except DamagedError as error:
-            _log.error("block %d of topic %d is damaged and left as it is: %s", error.seq, error.topic, error)
-            agenda.abandon(step.topics, now, error.seq)
-        except StoreError:
-            agenda.abandon(step.topics, now)
-            raise
-        return agenda.wait(now)
-
-    def _plan(self, agenda: Agenda, now: float) -> Step:
-        step = Step()
-        with self._reading() as session:
-            while sweep := agenda.sweep(now):
-                step.take(sweep)
-                if sweep.planner.merges or step.reads == STEP_READS:
-                    break
-                if sweep.ended:
-                    agenda.finish(sweep)
-                    continue
-                step.reads += 1
-                sweep.feed([Header(*row) for row in session.execute(_HEADERS, (sweep.topic, sweep.position, HEADERS))])
-        return step
-
-    def _make(self, merges: Sequence[Merge]) -> None:
-        if merges:
-            with self._writing() as session:
-                for planned in merges:
-                    self._merge(session, planned)
-
-    def _merge(self, session: Session, planned: Merge) -> None:
-        keys = _singles(planned.seqs)
-        rows = sorted(_select(session, _STORED, keys))
-        if len(rows) != len(keys):
-            raise StaleError
-        stored = [Stored(row[0], row[1], EncodedBlock._make(row[2:])) for row in rows]
-        merged = merge_blocks(stored, dense=planned.dense)
-        new = merged.block
-        head = self.shard, merged.seq, new.topic, new.index, new.k, new.n, planned.level
-        session.executemany(_DELETE_BLOCK, keys)
-        session.execute(_PUT_MERGED, (*head, merged.parts, new.crc, new.columns, new.payload))
+        return self._compactor.step()
 
     def extents(self, topic: int, upto: int) -> list[Extent]:
         """See Store."""
@@ -502,10 +407,10 @@ def _load(session: Session, plan: Plan, submissions: Sequence[Submission]) -> No
         submission.bindings.get(block.topic, GONE) for submission in submissions for block in submission.batch.blocks
     }
     names = {(declaration.scope, declaration.name) for batch in batches for declaration in batch.declarations}
-    topics = [_topic(row) for row in _select(session, _NAMED, names)]
+    topics = [_topic(row) for row in select(session, _NAMED, names)]
     plan.named = {(topic.scope, topic.name): topic for topic in topics}
-    plan.live = {topic.id for topic in topics}.union(id_ for (id_,) in _select(session, _LIVE, _singles(bound)))
-    plan.numbers = dict(_select(session, _NUMBERS, _singles({batch.writer for batch in batches})))
+    plan.live = {topic.id for topic in topics}.union(id_ for (id_,) in select(session, _LIVE, singles(bound)))
+    plan.numbers = dict(select(session, _NUMBERS, singles({batch.writer for batch in batches})))
     plan.values = _configs(session, {config.scope for batch in batches for config in batch.configs})
 
 
@@ -522,23 +427,7 @@ def _deleted_config(session: Session, scope: str) -> dict[str, Any] | None:
 
 
 def _configs(session: Session, scopes: Collection[str]) -> dict[str, dict[str, Any]]:
-    return {scope: load_config(text.encode()) for scope, text in _select(session, _CONFIGS, _singles(scopes))}
-
-
-def _singles(keys: Iterable[Any]) -> list[tuple[Any]]:
-    return [(key,) for key in keys]
-
-
-def _select(session: Session, statement: str, keys: Collection[tuple[Any, ...]]) -> list[Any]:
-    """The rows of those keys. The last key is repeated to make few distinct statements, which stay prepared."""
-    remaining, rows = list(keys), list[Any]()
-    while remaining:
-        chunk = remaining[-_KEYS_PER_STATEMENT:]
-        del remaining[-_KEYS_PER_STATEMENT:]
-        chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
-        marks = ", ".join([f"({', '.join('?' * len(chunk[0]))})"] * len(chunk))
-        rows += session.execute(statement.format(keys=marks), [value for key in chunk for value in key])
-    return rows
+    return {scope: load_config(text.encode()) for scope, text in select(session, _CONFIGS, singles(scopes))}
 
 
 def _topic(row: tuple[int, str, str, str, int, int]) -> Topic:

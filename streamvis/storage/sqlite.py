@@ -17,7 +17,8 @@ from pathlib import Path
 from threading import Lock
 
 from streamvis.errors import StoreError, StoreFormatError, StoreFullError, StoreLockedError
-from streamvis.storage.sql import SCHEMA, Session, SqlStore
+from streamvis.storage.session import Session
+from streamvis.storage.sql import SCHEMA, SqlStore
 
 APPLICATION_ID = 0x53545256  # "STRV"
 FORMAT = 1

@@ -1,0 +1,140 @@
+"""Merging stored blocks, and cutting merged ones: pure.
+
+A merged block takes the number of its last part and keeps the (number, points) of all: what lies between any two
+numbers can still be cut out of it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+
+from streamvis.codec import EncodedBlock, column_count, decode, decode_joined, encode
+from streamvis.columns import Array, Block
+from streamvis.errors import MalformedError
+
+_PARTS = struct.Struct(">QII")
+_PART_COLUMNS = ("gap", "points")
+
+
+class Stored(NamedTuple):
+    """A block with its number, and its parts if it was merged."""
+
+    seq: int
+    parts: bytes | None
+    block: EncodedBlock
+
+
+class DamagedError(Exception):
+    """A stored block cannot be read."""
+
+    def __init__(self, seq: int, topic: int, reason: MalformedError) -> None:
+        super().__init__(str(reason))
+        self.seq = seq
+        self.topic = topic
+
+
+def merge(stored: Sequence[Stored], *, dense: bool = True) -> Stored:
+    """One block in the place of several, which are in order. Raises DamagedError for one whose CRC does not match."""
+    numbers, points = _parts_of_all(stored)
+    block = encode(_joined(stored), dense=dense)
+    return Stored(stored[-1].seq, pack_parts(numbers, points), block)
+
+
+def _joined(stored: Sequence[Stored]) -> Block:
+    blocks = [one.block for one in stored]
+    names = _names(blocks[0])
+    try:
+        return decode_joined(blocks, names)
+    except MalformedError:
+        for one in stored:
+            _check(one, names)
+        raise
+
+
+def _check(stored: Stored, names: Sequence[str]) -> None:
+    try:
+        decode(stored.block, names)
+    except MalformedError as error:
+        raise DamagedError(stored.seq, stored.block.topic, error) from error
+
+
+def _names(block: EncodedBlock) -> Sequence[str]:
+    """Names for the columns, which keep their order."""
+    return [str(place) for place in range(column_count(block.columns))]
+
+
+def _parts_of_all(stored: Sequence[Stored]) -> tuple[Array, Array]:
+    numbers, points = list[Array](), list[Array]()
+    for merged, group in groupby(stored, lambda one: one.parts is not None):
+        if merged:
+            for found in map(_parts_of, group):
+                numbers.append(found[0])
+                points.append(found[1])
+        else:
+            ends = np.array([(one.seq, one.block.n) for one in group], "<i8").T
+            numbers.append(ends[0])
+            points.append(ends[1])
+    return np.concatenate(numbers), np.concatenate(points)
+
+
+def _parts_of(stored: Stored) -> tuple[Array, Array]:
+    try:
+        return unpack_parts(stored.parts or b"")
+    except MalformedError as error:
+        raise DamagedError(stored.seq, stored.block.topic, error) from error
+
+
+def pack_parts(numbers: Array, points: Array) -> bytes:
+    """The parts' numbers, ascending, and points; begins with the first number so that databases compare it as bytes."""
+    gaps = np.diff(numbers, prepend=numbers[0] - 1)
+    block = encode(Block(0, 0, dict(zip(_PART_COLUMNS, (gaps[None], points[None]), strict=True))), dense=True)
+    return _PARTS.pack(int(numbers[0]), len(numbers), block.crc) + block.columns + block.payload
+
+
+def unpack_parts(parts: bytes) -> tuple[Array, Array]:
+    """Numbers and points of the parts. Raises MalformedError when they are damaged."""
+    if len(parts) < _PARTS.size + 16:
+        raise MalformedError(f"parts of a block have {len(parts)} bytes; expected at least {_PARTS.size + 16}")
+    first, count, crc = _PARTS.unpack_from(parts)
+    columns, payload = parts[_PARTS.size : _PARTS.size + 16], parts[_PARTS.size + 16 :]
+    gaps, points = decode(EncodedBlock(0, 0, 1, count, columns, payload, crc), _PART_COLUMNS).columns.values()
+    return first - 1 + np.cumsum(np.broadcast_to(gaps, (1, count))), np.broadcast_to(points, (1, count))[0]
+
+
+def parts_upto(n: int, seq: int, parts: bytes | None, upto: int) -> tuple[Array, Array]:
+    """Numbers and points of those parts of a stored block that are not beyond a number."""
+    if parts is None:
+        return np.array([seq]), np.array([n])
+    numbers, points = unpack_parts(parts)
+    last = np.searchsorted(numbers, upto, side="right")
+    return numbers[:last], points[:last]
+
+
+def parts_bound(upto: int) -> bytes:
+    """Parts that begin after that number are not below this, compared as bytes."""
+    return (upto + 1).to_bytes(8, "big")
+
+
+def clip(stored: Stored, after: int, upto: int) -> EncodedBlock | None:
+    """What a block holds of after < number <= upto, or None. Raises MalformedError if it must cut a damaged one."""
+    if stored.parts is None:
+        return stored.block if after < stored.seq <= upto else None
+    numbers, points = unpack_parts(stored.parts)
+    first, last = np.searchsorted(numbers, [after, upto], side="right")
+    if first == last:
+        return None
+    if last - first == len(numbers):
+        return stored.block
+    ends = np.concatenate([[0], np.cumsum(points)])
+    return encode(_cut(decode(stored.block, _names(stored.block)), ends[first], ends[last]))
+
+
+def _cut(block: Block, start: int, stop: int) -> Block:
+    _, n = block.shape
+    columns = {name: np.broadcast_to(values, (len(values), n))[:, start:stop] for name, values in block.columns.items()}
+    return Block(block.topic, block.index, columns)
