@@ -24,3 +24,9 @@ def _wait_until() -> Callable[..., None]:
             time.sleep(0.002)
 
     return wait_until
+
+
+@pytest.fixture
+def resting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Topics rest as soon as nothing is written, so that compaction has an end which a test can wait for."""
+    monkeypatch.setattr("streamvis.storage.compaction.REST_SECONDS", 0.0)

@@ -23,6 +23,11 @@ from streamvis.storage.base import Extent
 from streamvis.testing import StoreStream, append, loss
 
 
+@pytest.fixture(autouse=True)
+def impatient(resting_at_once: None) -> None:
+    """Compaction has an end."""
+
+
 class Piece(NamedTuple):
     """One write: so many points of each index of a span."""
 

@@ -44,9 +44,8 @@ from streamvis.testing import StoreContract, StoreStream, append, loss, pages, p
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Topics rest as soon as nothing is written, so that compaction has an end to wait for."""
-    monkeypatch.setattr("streamvis.storage.compaction.REST_SECONDS", 0.0)
+def impatient(resting_at_once: None) -> None:
+    """Compaction has an end."""
 
 
 class TestMemoryStore(StoreContract):
