@@ -138,8 +138,8 @@ class Windows:
 def windowed_means(columns: Mapping[str, Array], window: int, stride: int, before: int = 0) -> dict[str, Array]:
     """Means of the points j·stride … j·stride + window - 1 for each j, as float64, of the windows that are complete.
 
-    Without those that were complete after the first `before` points: a growing series only ever adds windows, and bit
-    for bit those of a series that was read as a whole.
+    Points lie along the last axis. Without the windows that were complete after the first `before` points: a growing
+    series only ever adds windows, and bit for bit those of a series that was read as a whole.
     """
     first = _complete(before, window, stride)
     count = _complete(_length(columns), window, stride) - first
@@ -157,16 +157,16 @@ def _complete(points: int, window: int, stride: int) -> int:
 
 def _means(values: Array, start: int, count: int, window: int, stride: int) -> Array:
     """Adds up spans of 1, 2, 4, … points and of them each window: rounding depends on its own points alone."""
-    total = np.zeros(count)
+    total = np.zeros((*values.shape[:-1], count))
     last = (count - 1) * stride
-    spans = values[start : start + last + window].astype("f8")
+    spans = values[..., start : start + last + window].astype("f8")
     offset, size = 0, 1
     with np.errstate(all="ignore"):  # inf - inf is NaN, as in any mean
         while count and size <= window:
             if window & size:
-                total += spans[offset : offset + last + 1 : stride]
+                total += spans[..., offset : offset + last + 1 : stride]
                 offset += size
-            spans = spans[:-size] + spans[size:]
+            spans = spans[..., :-size] + spans[..., size:]
             size *= 2
         return total / window
 
@@ -255,4 +255,4 @@ def _firsts(wanted: Array, starts: Array) -> Array:
 
 
 def _length(columns: Mapping[str, Array]) -> int:
-    return len(next(iter(columns.values())))
+    return int(next(iter(columns.values())).shape[-1])

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
+from collections.abc import Callable
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,25 +20,48 @@ PAGE = 255
 
 
 class Op(IntEnum):
-    """What a frame does to its plot. Arrays in order; t is left out by plots without a slider."""
+    """What a frame does to its plot.
+
+    Columns are f4 offsets from an origin: x and y, then what the plot's layout note names: further columns, that of the
+    first slider, y's moving average.
+    """
 
     NOTE = 0
-    """JSON in one u1 array: what the page shows beside the points."""
+    """JSON in one u1 array: of the page what it shows beside the points; of a plot its layout or its series."""
     REPLACE = 1
-    """origin f8[2], counts u4, rgba u1, x f4, y f4, t f4: all series."""
+    """origin f8 of each column, counts u4, columns: all series. After a moving average: their points in all, u4."""
     APPEND = 2
-    """slots u4, counts u4, x f4, y f4, t f4: new points."""
-    ADD = 3
-    """rgba u1: further series without points."""
-    CLEAR = 4
+    """slots u4, counts u4, columns but the moving average: new points."""
+    CLEAR = 3
     """slots u4: series whose topic was deleted."""
-    COLORS = 5
-    """rgba u1 of all series."""
+    DETAIL = 4
+    """u4 (number of the look, whether all points are here), f8 (low and high of x, of y); then as in REPLACE."""
+    DENSITY = 5
+    """number of the look u4, f8 (low and high of x, of y), u4 (width, height), rgba u1 from the top: their image."""
     TICK = 6
     """Nothing: paint, then answer."""
 
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+class Later:
+    """A frame that is made when somebody calls for it, once, on that thread: making it may take long."""
+
+    def __init__(self, make: Callable[[], bytes]) -> None:
+        self._make: Callable[[], bytes] | None = make
+        self._made = b""
+        self._lock = threading.Lock()
+
+    def __call__(self) -> bytes:
+        """The frame."""
+        with self._lock:
+            if self._make:
+                self._made, self._make = self._make(), None
+            return self._made
+
+
+Frame: TypeAlias = bytes | Later
 
 
 def encode(op: Op, plot: int, *arrays: Array) -> bytes:

@@ -47,6 +47,11 @@ class Glyph:
 
     options: type[GlyphOptions]
     renderer: str
+    columns: int = 2
+    """How many of a plot's columns it draws: horizontal, vertical, and perhaps more."""
+    thins: Literal["extremes", "sample", "density"] = "sample"
+    """What is drawn of more points than a browser holds: of lines the extremes in each bucket of x; else every so
+    manieth point, or of a window with very many an image of their density."""
 
     def build(self, key: str, options: GlyphOptions) -> DataRenderer:
         """The renderer of the plot that the page calls `key`."""
@@ -56,8 +61,8 @@ class Glyph:
         return made
 
 
-LINE = Glyph(LineOptions, "streamvis_viewer.layers:LineLayer")
-SCATTER = Glyph(ScatterOptions, "streamvis_viewer.layers:PointLayer")
+LINE = Glyph(LineOptions, "streamvis_viewer.layers:LineLayer", thins="extremes")
+SCATTER = Glyph(ScatterOptions, "streamvis_viewer.layers:PointLayer", thins="density")
 
 
 def registry() -> dict[str, Glyph]:

@@ -137,9 +137,14 @@ class Plot(_Strict):
         return tuple(self.filter_opts.all) if self.filter_opts else ()
 
     @property
+    def drawn(self) -> tuple[str, ...]:
+        """Columns that the kind of drawing draws: horizontal, vertical, and perhaps more."""
+        return tuple(self.columns[: self.glyph.columns])
+
+    @property
     def needed(self) -> frozenset[str]:
         """Columns that a topic must have to be drawn here."""
-        return frozenset((*self.columns[:2], *self.sliders))
+        return frozenset((*self.drawn, *self.sliders))
 
     @property
     def glyph(self) -> Glyph:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ from streamvis import Block, Topic, Update
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 GROWTH = 1.5
+_LEAST_ROOM = 8
 
 
 class Column:
@@ -19,11 +21,17 @@ class Column:
 
     def __init__(self, values: Array) -> None:
         self._values = values
-        self._length = values.shape[1]
+        self._length = int(values.shape[1])
+        self._checked = 0
+        self._ascends = True
+
+    def __len__(self) -> int:
+        """Points of each row."""
+        return self._length
 
     @property
     def values(self) -> Array:
-        """Shape (k or 1, length)."""
+        """Shape (k or 1, length). What it shows never changes, whatever is appended later, on whatever thread."""
         return self._values[:, : self._length]
 
     @property
@@ -31,87 +39,163 @@ class Column:
         """What is allocated."""
         return self._values.nbytes
 
+    @property
+    def ascends(self) -> bool:
+        """Whether no row ever decreases, nor has a NaN; each point is looked at once."""
+        if self._ascends and self._checked < self._length:
+            new = self._values[:, max(self._checked - 1, 0) : self._length]
+            # NaN compares false with its neighbours and itself
+            self._ascends = bool((new[:, 1:] >= new[:, :-1]).all()) and not (new[:, :1] != new[:, :1]).any()
+            self._checked = self._length
+        return self._ascends
+
     def append(self, values: Array) -> None:
         """Adds points: shape (k or 1, n)."""
+        held, begin = self._values, self._length
+        end = begin + values.shape[1]
+        if values.dtype != held.dtype or end > held.shape[1] or values.shape[0] > held.shape[0]:
+            held = self._make_room(values, end)
+        held[:, begin:end] = values
+        self._length = end
+
+    def _make_room(self, values: Array, length: int) -> Array:
         rows = max(self._values.shape[0], values.shape[0])
-        length = self._length + values.shape[1]
         dtype = np.result_type(self._values.dtype, values.dtype)
-        if (rows, dtype) != (self._values.shape[0], self._values.dtype) or length > self._values.shape[1]:
-            room = np.empty((rows, max(int(length * GROWTH), 8)), dtype)
+        columns = self._values.shape[1]
+        if length > columns:
+            columns = max(int(length * GROWTH), _LEAST_ROOM)
+        if (rows, columns, dtype) != (*self._values.shape, self._values.dtype):
+            room = np.empty((rows, columns), dtype)
             room[:, : self._length] = self.values
             self._values = room
-        self._values[:, self._length : length] = values
-        self._length = length
+        return self._values
 
 
 class Run:
-    """The points of neighbouring indexes that were always written together."""
+    """The points of neighbouring indexes of a topic, all equally many."""
 
-    def __init__(self, block: Block) -> None:
-        self.index = block.index
-        self.count, self.length = block.shape
-        self._columns = {name: Column(_wide(values, self.length)) for name, values in block.columns.items()}
+    def __init__(self, topic: int, index: int, count: int, columns: Mapping[str, Array]) -> None:
+        self.topic = topic
+        self.index = index
+        self.count = count
+        self._columns = {name: Column(values) for name, values in columns.items()}
 
     @property
-    def indexes(self) -> range:
-        """Which indexes of the topic these are."""
-        return range(self.index, self.index + self.count)
+    def end(self) -> int:
+        """The first index beyond these."""
+        return self.index + self.count
+
+    @property
+    def length(self) -> int:
+        """Points of each index."""
+        return len(next(iter(self._columns.values())))
 
     @property
     def nbytes(self) -> int:
         """What is allocated."""
         return sum(column.nbytes for column in self._columns.values())
 
-    def append(self, block: Block) -> None:
-        """Adds points of the same indexes."""
-        points = block.shape[1]
-        for name, values in block.columns.items():
-            self._columns[name].append(_wide(values, points))
-        self.length += points
+    def append(self, columns: Mapping[str, Array]) -> None:
+        """Adds points of all indexes, from arrays of shape (count or 1, n)."""
+        for name, values in columns.items():
+            self._columns[name].append(values)
 
-    def block(self, topic: int) -> Block:
-        """All points."""
-        return Block(topic, self.index, {name: column.values for name, column in self._columns.items()})
+    def columns(self) -> dict[str, Array]:
+        """All points: arrays of shape (count or 1, length), which later points leave as they are."""
+        return {name: column.values for name, column in self._columns.items()}
+
+    def column(self, name: str) -> Column:
+        """One column."""
+        return self._columns[name]
+
+    def part(self, index: int, end: int) -> Run:
+        """A run of its own for some of the indexes."""
+        return Run(self.topic, index, end - index, _rows(self.columns(), self.index, index, end))
 
 
-def _wide(values: Array, points: int) -> Array:
-    return values if values.shape[1] == points else np.broadcast_to(values, (values.shape[0], points))
+def _rows(columns: Mapping[str, Array], first: int, index: int, end: int) -> dict[str, Array]:
+    """Of columns whose rows belong to the indexes from `first` on, those of some indexes."""
+    return {
+        name: values if values.shape[0] == 1 else values[index - first : end - first]
+        for name, values in columns.items()
+    }
+
+
+def _wide(block: Block) -> dict[str, Array]:
+    """The block's columns, each with as many points as the block."""
+    points = block.shape[1]
+    return {
+        name: values if values.shape[1] == points else np.broadcast_to(values, (values.shape[0], points))
+        for name, values in block.columns.items()
+    }
 
 
 class _TopicPoints:
-    """Runs whose indexes do not overlap."""
+    """Runs whose indexes do not overlap, in their order."""
 
     def __init__(self) -> None:
-        self.runs: dict[tuple[int, int], Run] = {}
+        self.runs: list[Run] = []
+        self.nbytes = 0
+        """What is allocated."""
+        self._starts: list[int] = []
+        self._exact: dict[tuple[int, int], Run] = {}
 
-    def append(self, block: Block) -> None:
-        key = (block.index, block.shape[0])
-        if key in self.runs:
-            self.runs[key].append(block)
-            return
-        indexes = range(block.index, block.index + block.shape[0])
-        overlapping = [
-            run for run in self.runs.values() if run.index < indexes.stop and indexes.start < run.indexes.stop
+    def append(self, block: Block) -> tuple[list[Run], bool]:
+        """The runs that have grown, and whether other runs had to be cut for that."""
+        index, end = block.index, block.index + block.shape[0]
+        columns = _wide(block)
+        run = self._exact.get((index, end))
+        if run is not None:
+            self.nbytes -= run.nbytes
+            run.append(columns)
+            self.nbytes += run.nbytes
+            return [run], False
+        return self._weave(block.topic, index, end, columns)
+
+    def _weave(self, topic: int, index: int, end: int, columns: Mapping[str, Array]) -> tuple[list[Run], bool]:
+        """Adds points of indexes that no run has for itself."""
+        low = max(bisect_right(self._starts, index) - 1, 0)
+        high = bisect_left(self._starts, end)
+        self.nbytes -= sum(run.nbytes for run in self.runs[low:high])
+        near = [part for run in self.runs[low:high] for part in _cut(run, (index, end))]
+        within = [run for run in near if index < run.end and run.index < end]
+        for run in within:
+            run.append(_rows(columns, index, run.index, run.end))
+        new = [
+            Run(topic, first, last - first, _rows(columns, index, first, last))
+            for first, last in _gaps(index, end, within)
         ]
-        if not overlapping:
-            self.runs[key] = Run(block)
-            return
-        for run in overlapping:
-            del self.runs[run.index, run.count]
-        for piece in [single for run in overlapping for single in _singles(run.block(block.topic))] + _singles(block):
-            key = (piece.index, 1)
-            if key in self.runs:
-                self.runs[key].append(piece)
-            else:
-                self.runs[key] = Run(piece)
+        cut = len(near) > high - low
+        self._replace(low, high, sorted([*near, *new], key=lambda run: run.index))
+        return [*within, *new], cut
+
+    def _replace(self, low: int, high: int, runs: list[Run]) -> None:
+        for run in self.runs[low:high]:
+            del self._exact[run.index, run.end]
+        self._exact.update(((run.index, run.end), run) for run in runs)
+        self.nbytes += sum(run.nbytes for run in runs)
+        self.runs[low:high] = runs
+        self._starts[low:high] = [run.index for run in runs]
 
 
-def _singles(block: Block) -> list[Block]:
-    """The block as blocks of one index each."""
-    return [
-        Block(block.topic, index, {name: values[np.newaxis] for name, values in columns.items()})
-        for index, columns in block.series()
-    ]
+def _cut(run: Run, bounds: tuple[int, int]) -> Iterator[Run]:
+    """The run, or its parts where one of these indexes lies within it."""
+    inner = [bound for bound in bounds if run.index < bound < run.end]
+    if not inner:
+        yield run
+        return
+    for first, last in zip([run.index, *inner], [*inner, run.end], strict=True):
+        yield run.part(first, last)
+
+
+def _gaps(index: int, end: int, runs: list[Run]) -> Iterator[tuple[int, int]]:
+    """The stretches of indexes that these runs leave out."""
+    for run in runs:
+        if index < run.index:
+            yield index, run.index
+        index = run.end
+    if index < end:
+        yield index, end
 
 
 class SeriesStore:
@@ -120,40 +204,59 @@ class SeriesStore:
     def __init__(self) -> None:
         self.topics: dict[int, Topic] = {}
         self.configs: dict[str, Mapping[str, Any]] = {}
-        self._points: dict[int, _TopicPoints] = {}
-
-    @property
-    def nbytes(self) -> int:
+        self.nbytes = 0
         """What all points take."""
-        return sum(run.nbytes for points in self._points.values() for run in points.runs.values())
+        self._scopes: dict[str, dict[int, Topic]] = {}
+        self._points: dict[int, _TopicPoints] = {}
 
     def note(self, update: Update) -> None:
         """Takes in the topics and configs of an update; its blocks are added one by one."""
         for topic in update.topics:
             if topic.deleted:
-                self.topics.pop(topic.id, None)
-                self._points.pop(topic.id, None)
+                self._drop(topic)
             else:
                 self.topics[topic.id] = topic
+                self._scopes.setdefault(topic.scope, {})[topic.id] = topic
         for config in update.configs:
             self.configs[config.scope] = config.values
 
-    def add(self, block: Block) -> None:
-        """Takes in points."""
-        self._points.setdefault(block.topic, _TopicPoints()).append(block)
+    def _drop(self, topic: Topic) -> None:
+        self.forget(topic.id)
+        if self.topics.pop(topic.id, None):
+            del self._scopes[topic.scope][topic.id]
+            if not self._scopes[topic.scope]:
+                del self._scopes[topic.scope]
+
+    def matching(self, in_scope: Callable[[str], bool]) -> Iterable[Topic]:
+        """The topics of those scopes, oldest scopes first: as quick as there are scopes, however many topics."""
+        return [topic for scope, topics in self._scopes.items() if in_scope(scope) for topic in topics.values()]
+
+    def add(self, block: Block) -> tuple[list[Run], bool]:
+        """Takes in points. Returns the runs that have them, and whether the topic's runs were cut anew for that."""
+        points = self._points.get(block.topic)
+        if points is None:
+            points = self._points[block.topic] = _TopicPoints()
+        before = points.nbytes
+        grown, cut = points.append(block)
+        self.nbytes += points.nbytes - before
+        return grown, cut
 
     def forget(self, topic: int) -> None:
         """Drops the points of a topic, which stays known."""
+        self.nbytes -= self.size(topic)
         self._points.pop(topic, None)
 
-    def blocks(self, topic: int) -> Iterator[Block]:
+    @property
+    def held(self) -> Collection[int]:
+        """Topics that have points."""
+        return self._points.keys()
+
+    def size(self, topic: int) -> int:
+        """What the points of a topic take."""
+        points = self._points.get(topic)
+        return points.nbytes if points else 0
+
+    def runs(self, topic: int) -> list[Run]:
         """The points of a topic, by index."""
         points = self._points.get(topic)
-        if points:
-            for run in sorted(points.runs.values(), key=lambda run: run.index):
-                yield run.block(topic)
-
-    def series_count(self, topic: int) -> int:
-        """How many indexes have points."""
-        points = self._points.get(topic)
-        return sum(run.count for run in points.runs.values()) if points else 0
+        return points.runs if points else []

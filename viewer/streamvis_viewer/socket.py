@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from streamvis_viewer.access import Access
+from streamvis_viewer.frames import Later
 from streamvis_viewer.layout import Page
+from streamvis_viewer.looks import Look
 from streamvis_viewer.query import UrlError
 from streamvis_viewer.schema import Plot
 from streamvis_viewer.tabs import Tab, Views
@@ -29,7 +31,7 @@ _REASON_BYTES = 120  # the websocket protocol allows 123
 class DataSocket(WebSocketHandler):
     """Sends a tab its frames. The query says what the tab shows, the page's signed token that it may.
 
-    The page answers `painted`, and sends `query …` when its address has changed.
+    The page answers `painted`, sends `query …` when its address has changed, and `look …` for the points of a window.
     """
 
     def initialize(self, views: Views, read_query: ReadQuery) -> None:
@@ -71,6 +73,9 @@ class DataSocket(WebSocketHandler):
         elif word == "query" and self._tab:
             with self._closing_on_error():
                 self._tab.change(*self._read_query(read_query_string(rest)))
+        elif word == "look" and self._tab:
+            with contextlib.suppress(ValueError):
+                self._tab.look(*Look.read(rest))
 
     def on_close(self) -> None:
         """The tab is gone."""
@@ -97,5 +102,6 @@ class DataSocket(WebSocketHandler):
                     continue
                 self._painted.clear()
                 for frame in frames:
-                    await self.write_message(frame, binary=True)
+                    made = await asyncio.to_thread(frame) if isinstance(frame, Later) else frame
+                    await self.write_message(made, binary=True)
                 await asyncio.gather(self._painted.wait(), asyncio.sleep(LEAST_PAUSE))

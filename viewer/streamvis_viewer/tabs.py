@@ -10,13 +10,19 @@ from typing import Any
 from streamvis import Topic, Update
 from streamvis_viewer import frames
 from streamvis_viewer.feed import CATALOG, Feed, TopicName
+from streamvis_viewer.frames import Frame
 from streamvis_viewer.layout import Cell, Page
+from streamvis_viewer.looks import Look
+from streamvis_viewer.notes import page_note
+from streamvis_viewer.query import Problem, UrlError
 from streamvis_viewer.schema import Plot
-from streamvis_viewer.series import SeriesStore
-from streamvis_viewer.view import Mark, View
+from streamvis_viewer.series import Run, SeriesStore
+from streamvis_viewer.slots import Labels, Named
+from streamvis_viewer.strips import Shown
+from streamvis_viewer.view import Lens, Mark, View
 
 STORE_BYTES = 2 << 30
-"""What the points of topics that no tab shows may take beside those that are shown."""
+"""What the points of all topics may take."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,10 +38,11 @@ class Views:
         self._store = store
         self._feed = feed
         self._store_bytes = store_bytes
-        self._shared: dict[str, _Shared] = {}
-        self._interests: dict[int, set[TopicName]] = {}
+        self._shared: dict[Shown, _Shared] = {}
+        self._interests: dict[int, set[TopicName]] = {}  # those that were shown longest ago first
         self._covered: dict[TopicName, int] = {}
         self._loaded: set[int] = set()
+        self._too_large: set[int] = set()  # topics whose points are not kept
         self._tabs: set[asyncio.Event] = set()
         self._complete = False
         self._unsure = False
@@ -43,36 +50,41 @@ class Views:
 
     # ---- what tabs ask
 
-    def show(self, page: Page, plots: Mapping[str, Plot], changed: asyncio.Event) -> list[View]:
-        """The views of a page's cells; `changed` is set when any may have news, until `hide`."""
+    def open(self, changed: asyncio.Event) -> None:
+        """A tab has opened: `changed` is set when any view may have news, until `close`."""
         self._tabs.add(changed)
-        views = [self._share(cell, page, plots[cell.plot]).view for cell in page.cells]
+
+    def close(self, changed: asyncio.Event) -> None:
+        """A tab has closed."""
+        self._tabs.discard(changed)
+
+    def show(self, wanted: Iterable[Shown]) -> list[View]:
+        """The views that a tab shows, until it releases them."""
+        views = [self._share(shown) for shown in wanted]
         self._unsure = True
         self._cover()
         return views
 
-    def hide(self, views: Iterable[View], changed: asyncio.Event) -> None:
-        """A tab has closed."""
-        self._tabs.discard(changed)
-        self.release(views)
-
     def release(self, views: Iterable[View]) -> None:
         """A tab shows these no more."""
         for view in views:
-            key, shared = next((key, shared) for key, shared in self._shared.items() if shared.view is view)
+            shared = self._shared[view.shown]
             shared.tabs -= 1
             if not shared.tabs:
-                del self._shared[key]
+                del self._shared[view.shown]
+            for number in self._needs(view):
+                self._interests[number] = self._interests.pop(number)
         self._evict()
 
-    def _share(self, cell: Cell, page: Page, plot: Plot) -> _Shared:
-        key = repr((plot, cell.names, cell.axes, cell.color, page.scopes, page.ignore))
-        if key not in self._shared:
-            self._shared[key] = _Shared(View(cell, page, plot, self._store))
-            for topic in self._store.topics.values():
-                self._shared[key].view.take_topic(topic)
-        self._shared[key].tabs += 1
-        return self._shared[key]
+    def _share(self, shown: Shown) -> View:
+        if shown not in self._shared:
+            view = View(shown, self._store)
+            for topic in view.matching():
+                view.take_topic(topic)
+                self._leave_out_if_too_large(topic.id, [view])
+            self._shared[shown] = _Shared(view)
+        self._shared[shown].tabs += 1
+        return self._shared[shown].view
 
     # ---- what the feed tells
 
@@ -85,6 +97,7 @@ class Views:
             elif update.interest:
                 self._loaded.add(update.interest)
             self._unsure |= bool(update.topics or update.interest)
+        self._evict()
         self._cover()
         self._wake()
 
@@ -98,18 +111,26 @@ class Views:
         return [shared.view for shared in self._shared.values()]
 
     def _take_in(self, update: Update) -> None:
-        """Views follow the store step by step, because a view that begins anew reads all that the store has."""
         views = self._all
         self._store.note(update)
+        self._too_large.difference_update(topic.id for topic in update.topics if topic.deleted)
         for view in views:
             for topic in update.topics:
                 view.take_topic(topic)
             if update.configs:
                 view.take_configs()
+        touched: dict[Run, None] = {}
+        cut: set[int] = set()
         for block in update.blocks:
-            self._store.add(block)
-            for view in views:
-                view.take_block(block)
+            if block.topic not in self._too_large:
+                grown, is_cut = self._store.add(block)
+                touched.update(dict.fromkeys(grown))
+                if is_cut:
+                    cut.add(block.topic)
+        for view in views:
+            view.take_runs(touched)
+            for number in cut:
+                view.take_cut(number)
 
     def _wake(self) -> None:
         for changed in self._tabs:
@@ -133,64 +154,135 @@ class Views:
                 self._wake()
 
     def _needs(self, view: View) -> set[int]:
-        return {self._covered[_name(topic)] for topic in view.topics.values()}
+        return {self._covered[_name(topic)] for topic in view.topics.values() if _name(topic) in self._covered}
 
     def _evict(self) -> None:
-        """Forgets topics that no tab shows, those asked for longest ago first, while there are too many points."""
+        """While there are too many points, forgets topics: those shown longest ago, then the largest ones."""
+        if self._store.nbytes <= self._store_bytes and not self._too_large:
+            return
         shown = {number for view in self._all for number in self._needs(view)}
         for number in [number for number in self._interests if number not in shown]:
-            if self._store.nbytes <= self._store_bytes:
-                return
-            self._feed.drop(number)
-            names = self._interests.pop(number)
-            self._loaded.discard(number)
-            for name in names:
-                del self._covered[name]
-            for topic in [topic for topic in self._store.topics.values() if _name(topic) in names]:
-                self._store.forget(topic.id)
+            if self._store.nbytes > self._store_bytes or self._lacks_points(number):
+                self._drop(number)
+        while self._store.nbytes > self._store_bytes:
+            largest = max(self._store.held, key=self._store.size)
+            self._too_large.add(largest)
+            self._store.forget(largest)
+            self._leave_out_if_too_large(largest, self._all)
+
+    def _leave_out_if_too_large(self, topic: int, views: Iterable[View]) -> None:
+        if topic in self._too_large:
+            for view in views:
+                view.leave_out(
+                    topic, f"too many points: the viewer keeps {self._store_bytes >> 20} MiB; show fewer runs"
+                )
+
+    def _lacks_points(self, number: int) -> bool:
+        known = self._store.topics
+        return any(_name(known[topic]) in self._interests[number] for topic in self._too_large if topic in known)
+
+    def _drop(self, number: int) -> None:
+        self._feed.drop(number)
+        names = self._interests.pop(number)
+        self._loaded.discard(number)
+        for name in names:
+            del self._covered[name]
+        for topic in [topic for topic in self._store.topics.values() if _name(topic) in names]:
+            self._store.forget(topic.id)
+            self._too_large.discard(topic.id)
 
 
 def _name(topic: Topic) -> TopicName:
     return topic.scope, topic.name
 
 
+@dataclass(slots=True, eq=False)
+class _Shown:
+    """What a tab has been sent of one plot."""
+
+    view: View
+    labels: Labels
+    lens: Lens
+    mark: Mark | None = None
+    named: Named | None = None
+    look: Look | None = None
+    answered: int = 0
+    """How many points there were when the look was answered; 0 when it was not."""
+
+    def news(self, plot: int) -> list[Frame]:
+        """What has changed."""
+        news = self.view.news(plot, self.mark, self.lens)
+        self.mark = news.mark
+        if not news.mark:
+            return []
+        if news.base:
+            self.named, self.answered = None, 0
+        names = self.labels.news(plot, self.named)
+        self.named = self.labels.mark()
+        return [*news.base, *names, *news.rest, *self._detail(plot)]
+
+    def _detail(self, plot: int) -> list[Frame]:
+        if not self.look or self.answered >= self.view.points / _STALE:
+            return []
+        if self.answered and self.view.shown.thins != "density":
+            return []  # the page adds new points to a detail by itself
+        self.answered = self.view.points
+        return [self.view.detail(plot, self.look, self.lens)]
+
+
+_STALE = 1.02
+"""By how much there must be more points for an image of them to be made anew."""
+
+
 class Tab:
-    """What one browser tab has been sent."""
+    """What one browser tab has been sent. It wakes `changed` when there may be more."""
 
     def __init__(self, views: Views, page: Page, plots: Mapping[str, Plot]) -> None:
         self.changed = asyncio.Event()
         self._views = views
-        self._shown = views.show(page, plots, self.changed)
-        self._marks: list[Mark | None] = [None] * len(self._shown)
+        self._views.open(self.changed)
+        self._shown = self._show(page, plots)
         self._status: dict[str, Any] = {}
 
-    def frames(self) -> list[bytes]:
+    def frames(self) -> list[Frame]:
         """What has changed since the last call."""
-        news: list[bytes] = []
-        for number, view in enumerate(self._shown):
-            news += view.frames(number, self._marks[number])
-            if view.ready:
-                self._marks[number] = view.mark
-        status = self._current()
+        news = [frame for number, shown in enumerate(self._shown) for frame in shown.news(number)]
+        status = page_note(self._views.server, [shown.view for shown in self._shown])
         if status != self._status:
             self._status = status
             news.insert(0, frames.note(frames.PAGE, status))
         return [*news, frames.encode(frames.Op.TICK, frames.PAGE)] if news else []
 
     def change(self, page: Page, plots: Mapping[str, Plot]) -> None:
-        """Shows what another page asks for; what both show is not sent again. The page has as many plots as before."""
-        before, self._shown = self._shown, self._views.show(page, plots, self.changed)
-        self._views.release(before)
-        pairs = zip(self._shown, before, self._marks, strict=True)
-        self._marks = [mark if view is old else None for view, old, mark in pairs]
+        """Shows what another page asks for; what both show is not sent again. Raises UrlError for another layout."""
+        if len(page.cells) != len(self._shown):
+            raise UrlError([Problem("rows, cols", "another layout", "the one that this page has")], ())
+        before, self._shown = self._shown, self._show(page, plots)
+        self._views.release(shown.view for shown in before)
+        for shown, old in zip(self._shown, before, strict=True):
+            if shown.view is old.view:
+                shown.mark, shown.look, shown.answered = old.mark, old.look, old.answered
+                shown.named = old.named if shown.labels is old.labels else None
         self.changed.set()
+
+    def look(self, plot: int, look: Look) -> None:
+        """The page asks for the points of a window."""
+        if 0 <= plot < len(self._shown):
+            self._shown[plot].look, self._shown[plot].answered = look, 0
+            self.changed.set()
 
     def close(self) -> None:
         """Shows nothing any more."""
-        self._views.hide(self._shown, self.changed)
+        self._views.close(self.changed)
+        self._views.release(shown.view for shown in self._shown)
 
-    def _current(self) -> dict[str, Any]:
-        plots = [
-            {"loading": not view.ready, "topics": len(view.topics), "left_out": view.reasons} for view in self._shown
-        ]
-        return {"server": self._views.server, "plots": plots}
+    def _show(self, page: Page, plots: Mapping[str, Plot]) -> list[_Shown]:
+        wanted = [Shown.of(cell, page, plots[cell.plot]) for cell in page.cells]
+        views = self._views.show(wanted)
+        return [_shown(view, cell, page, plots[cell.plot]) for view, cell in zip(views, page.cells, strict=True)]
+
+
+def _shown(view: View, cell: Cell, page: Page, plot: Plot) -> _Shown:
+    is_line = view.shown.thins == "extremes"
+    lens = Lens(cell.axes in {"xlog", "xylog"}, page.smooth) if is_line else Lens()
+    return _Shown(view, view.labels(cell.color or plot.color.key_fun), lens)

@@ -1,390 +1,427 @@
-"""What one plot shows: which series, in which slots, and what has changed since a tab was last told.
+"""What one plot shows, and what has changed since a tab was last told.
 
-Views are shared by all tabs that show the same thing. A view is a log: a tab that has seen it up to a mark gets what
-came after as a few frames, encoded once for all tabs at that mark; a tab without a usable mark gets everything.
+Views are shared by all tabs that show the same points. A view is a base and a log: the base is all points, thinned
+where they are too many for a browser; the log is what came after. A tab that has seen the log up to a mark gets the
+rest of it as a few frames, encoded once for all tabs at that mark; a tab without a usable mark gets the base as well.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+import itertools
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
-from streamvis import Block, Topic
-from streamvis_viewer import labels, patterns
-from streamvis_viewer.frames import Op, encode, note
-from streamvis_viewer.layout import Cell, Page
-from streamvis_viewer.schema import Plot
-from streamvis_viewer.series import SeriesStore
+from streamvis import Topic
+from streamvis_viewer import lod, packed, patterns
+from streamvis_viewer.frames import Array, Frame, Later, Op, encode, note
+from streamvis_viewer.looks import Look, answer
+from streamvis_viewer.packed import Points, Rows, Snapshot
+from streamvis_viewer.schema import KeyPart
+from streamvis_viewer.series import Run, SeriesStore
+from streamvis_viewer.slots import Labels, Slots
+from streamvis_viewer.strips import Shown, SplitError, Strip, Strips
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+WHOLE_POINTS = 1 << 21
+"""Up to so many points a browser gets all of them; and it never holds many more."""
 
-LOG_BYTES = 64 << 20
-"""What the log keeps; a tab that is farther behind gets everything anew."""
-
-MAX_SPLIT = 256
-"""Distinct values of the columns that split one topic."""
+THINNED_POINTS = WHOLE_POINTS // 2
+"""About what a thinned base has, and how many points may follow it until it is made anew."""
 
 _CACHED = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """One drawn series."""
+class Lens:
+    """What a thinned base depends on beside the points."""
 
-    topic: Topic
-    index: int
-    values: tuple[float, ...] = ()
-    """Of the columns that split the topic; those with a slider come first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Points:
-    """New points of some slots, concatenated, as offsets from the view's origin."""
-
-    slots: Array
-    counts: Array
-    columns: tuple[Array, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """In memory, and about as much on the wire."""
-        return self.slots.nbytes + self.counts.nbytes + sum(column.nbytes for column in self.columns)
+    log_x: bool = False
+    smooth: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How much of a view a tab has been sent."""
+    """How much of a view a tab has been sent: which base, and how far into the logs."""
 
-    generation: int
-    points: int
-    slots: int
+    base: int
+    at: int
     cleared: int
-    labels: int
-    colors: int
+
+
+class _Base:
+    """All points of one moment."""
+
+    def __init__(self, mark: Mark, logged: int, layout: dict[str, Any], make: Callable[[int], bytes]) -> None:
+        self.mark = mark
+        self.logged = logged
+        """Points that had been logged."""
+        self._layout = layout
+        self._make = make
+        self._made: dict[int, Later] = {}
+
+    def frames(self, plot: int) -> list[Frame]:
+        """The layout, and the points."""
+        if plot not in self._made:
+            self._made[plot] = Later(lambda: self._make(plot))
+        return [note(plot, self._layout), self._made[plot]]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a tab is told: a base, then, once it knows the names of the series, what came after."""
+
+    base: list[Frame]
+    rest: list[Frame]
+    mark: Mark | None
 
 
 class View:
-    """The series of one plot. For the event loop's thread only."""
+    """The series of one plot. For the event loop's thread only; what it makes `Later` may be made on any."""
 
-    def __init__(self, cell: Cell, page: Page, plot: Plot, store: SeriesStore) -> None:
-        self._store = store
-        self._plot = plot
-        self._key = cell.color or plot.color.key_fun
-        self._palette = plot.color.palette
-        self._columns = (*plot.columns[:2], *plot.sliders[:1])
-        self._sliders = plot.sliders[1:]
-        self._needed = plot.needed
-        self._known = {*plot.needed, *plot.ignore, *page.ignore}
-        self._log_axes = (cell.axes in {"xlog", "xylog"}, cell.axes in {"ylog", "xylog"})
-        self._in_scope = patterns.matcher(page.scopes)
-        self._has_name = patterns.matcher(cell.names)
+    def __init__(self, shown: Shown, store: SeriesStore) -> None:
+        self.shown = shown
         self.topics: dict[int, Topic] = {}
         self.left_out: dict[int, str] = {}
         self.ready = False
-        self._generation = 0
-        self._begin()
-
-    def _begin(self) -> None:
-        """Forgets all slots: every tab starts over."""
-        self._generation += 1
-        self._slots: list[Slot] = []
-        self._slot_of: dict[tuple[int, int, tuple[float, ...]], int] = {}
-        self._labels: list[int] = []
-        self._label_numbers: dict[str, int] = {}
-        self._log: list[Points] = []
-        self._log_start = 0
-        self._log_bytes = 0
-        self._cleared: list[int] = []
-        self._relabelled = 0
-        self._recolored = 0
-        self._low = np.full(2, np.inf)
-        self._high = np.full(2, -np.inf)
-        self._origin = np.zeros(2)
-        self._rows: dict[tuple[int, int, int], Array] = {}
-        self._split_values: dict[int, set[tuple[float, ...]]] = {}
-        self._cache: OrderedDict[tuple[int, Mark | None, Mark], list[bytes]] = OrderedDict()
+        self.points = 0
+        """Of all series, whatever a browser is sent of them."""
+        self.gaps: Counter[str] = Counter()
+        """Points that have no place in a plot, by what they lack: `nan`, `inf`."""
+        self.thinned = False
+        self._store = store
+        self._in_scope = patterns.matcher(shown.scopes)
+        self._has_name = patterns.matcher(shown.names)
+        self._slots = Slots()
+        self._strips = Strips(shown, self._slots)
+        self._labels: WeakValueDictionary[tuple[KeyPart, ...], Labels] = WeakValueDictionary()
+        self._touched: dict[Run, None] = {}
+        self._limits = self._no_limits()
+        self._log = _Log()
+        self._begun = False  # some tab was sent a base to which the log can be added
+        self._numbers = itertools.count()
+        self._base_number = 0  # of a base that is not thinned
+        self._bases: dict[Lens, _Base] = {}
+        self._whole_bases: WeakValueDictionary[int, _Base] = WeakValueDictionary()
+        self._cache: OrderedDict[tuple[int, Mark, Mark], list[Frame]] = OrderedDict()
 
     # ---- what the store tells
 
     def start(self) -> None:
         """Everything that was asked for has arrived: shows it, oldest topics first."""
         self.ready = True
-        self._restart()
+        self._begin()
 
-    def take_topic(self, topic: Topic) -> bool:
-        """Whether the topic is shown here."""
+    def matching(self) -> Iterable[Topic]:
+        """The topics of the store that it asks for."""
+        return [topic for topic in self._store.matching(self._in_scope) if self._has_name(topic.name)]
+
+    def take_topic(self, topic: Topic) -> None:
+        """A topic is new, or gone."""
         if topic.deleted:
+            self.left_out.pop(topic.id, None)
             self._forget(topic.id)
-            return False
-        if not (self._in_scope(topic.scope) and self._has_name(topic.name)):
-            return False
-        if topic.id in self.left_out:
-            return False
-        lacking = sorted(self._needed - set(topic.columns))
-        if lacking:
-            self.left_out[topic.id] = f"no column {' or '.join(lacking)}"
-            return False
-        if topic.id not in self.topics:
-            self.topics[topic.id] = topic
-            if self.ready:
-                for block in self._store.blocks(topic.id):
-                    self.take_block(block)
-        return True
+        elif topic.id not in self.topics and self._in_scope(topic.scope) and self._has_name(topic.name):
+            lacking = sorted(self.shown.needed - set(topic.columns))
+            if lacking:
+                self.left_out[topic.id] = f"no column {' or '.join(lacking)}"
+            elif topic.id not in self.left_out:
+                self.topics[topic.id] = topic
+                self.take_runs(self._store.runs(topic.id))
 
-    def take_block(self, block: Block) -> None:
-        """New points of a topic that is shown here."""
-        if self.ready and block.topic in self.topics and block.points:
-            self._widen(block)
-            if not self._moved():
-                self._append(self._points(block))
+    def leave_out(self, topic: int, reason: str) -> None:
+        """A topic that is shown here is shown no more."""
+        if topic in self.topics:
+            self._forget(topic)
+            self.left_out[topic] = reason
+
+    def take_runs(self, runs: Iterable[Run]) -> None:
+        """These have new points, which are looked at when a tab asks."""
+        self._touched.update(dict.fromkeys(run for run in runs if run.topic in self.topics))
+
+    def take_cut(self, topic: int) -> None:
+        """The points of a topic lie in other runs than before."""
+        if topic in self.topics and self.ready:
+            self._begin()
 
     def take_configs(self) -> None:
         """Hyperparameters have changed: labels may have."""
-        if any(not isinstance(part, str) for part in self._key):
-            self._relabel()
+        for labels in self._labels.values():
+            labels.refresh()
+
+    def _begin(self) -> None:
+        """Begins anew with what the store has."""
+        self._slots.begin()
+        self._strips = Strips(self.shown, self._slots)
+        self.points, self.gaps, self._limits = 0, Counter(), self._no_limits()
+        self._rebase()
+        self._touched = {}
+        for topic in sorted(self.topics):
+            self.take_runs(self._store.runs(topic))
+
+    def _no_limits(self) -> _Limits:
+        last = len(self.shown.packed) - 1
+        return _Limits(last + 1, (0, 1, last) if self.shown.sliders else (0, 1))
+
+    def _rebase(self) -> None:
+        """Every tab gets a base."""
+        self._begun = False
+        self._base_number = next(self._numbers)
+        self._bases = {}
+        self._log.clear()
 
     def _forget(self, topic: int) -> None:
-        self.left_out.pop(topic, None)
         if self.topics.pop(topic, None) is None:
             return
         if not self.topics:
             self._begin()
             return
-        gone = [number for (owner, _, _), number in self._slot_of.items() if owner == topic]
-        self._slot_of = {key: number for key, number in self._slot_of.items() if key[0] != topic}
-        self._rows = {key: rows for key, rows in self._rows.items() if key[0] != topic}
-        self._cleared += gone
-        self._split_values.pop(topic, None)
+        self._drain()
+        self._slots.forget(topic)
+        self._strips.forget(topic)
+        self.points, self.gaps = 0, Counter()
+        for strip in self._strips:
+            self._measure(self._rows(strip))
+        if self.thinned and self.points <= THINNED_POINTS:
+            self.thinned = False
+            self._rebase()
 
-    # ---- precision: float32 offsets from an origin that keeps what float64 distinguishes
+    # ---- new points: from runs to the log
 
-    def _widen(self, block: Block) -> None:
-        for axis, column in enumerate(self._columns[:2]):
-            values = block.columns[column]
-            finite = values[np.isfinite(values)]
-            if finite.size:
-                self._low[axis] = min(self._low[axis], float(finite.min()))
-                self._high[axis] = max(self._high[axis], float(finite.max()))
-
-    def _moved(self) -> bool:
-        """Starts over when another origin is due; rare, because the rule has a wide middle."""
-        due = [self._due(axis) for axis in (0, 1)]
-        if due == list(self._origin):
-            return False
-        self._restart()
-        return True
-
-    def _due(self, axis: int) -> float:
-        low, high, origin = float(self._low[axis]), float(self._high[axis]), float(self._origin[axis])
-        if self._log_axes[axis] or not low <= high:
-            return 0.0
-        span, far = high - low, max(abs(low), abs(high))
-        if origin:
-            return origin if far > 64 * span else 0.0
-        return low if far > 256 * span and (span or far >= 1 << 24) else 0.0
-
-    def _restart(self) -> None:
-        self._begin()
-        blocks = [block for topic in sorted(self.topics) for block in self._store.blocks(topic) if block.points]
-        for block in blocks:
-            self._widen(block)
-        self._origin = np.array([self._due(axis) for axis in (0, 1)])
-        for block in blocks:
-            self._assign(block)
-
-    # ---- slots
-
-    def _assign(self, block: Block) -> None:
-        """Gives slots to the series of a block."""
-        topic = self.topics.get(block.topic)
-        if topic is None:
+    def _drain(self) -> None:
+        """Takes note of all new points."""
+        if not self.ready or not self._touched:
             return
-        if self._splits(topic):
-            self._points(block)
-        else:
-            self._row(topic, block.index, block.shape[0])
+        touched, self._touched = self._touched, {}
+        new = [self._take(strip) for strip in self._grown(touched)]
+        for rows in new:
+            self._measure(rows)
+        many = sum(rows.points for rows in new) > WHOLE_POINTS
+        outgrown = not self.thinned and self.points > WHOLE_POINTS
+        self.thinned |= outgrown
+        if self._limits.move() or many or outgrown:
+            self._rebase()
+        elif self._begun:
+            self._note(new)
 
-    def _row(self, topic: Topic, index: int, count: int) -> Array:
-        """The slots of neighbouring indexes of a topic that is not split."""
-        key = (topic.id, index, count)
-        if key not in self._rows:
-            numbers = [self._slot(topic, index + offset) for offset in range(count)]
-            self._rows[key] = np.array(numbers, "<u4")
-        return self._rows[key]
+    def _grown(self, runs: Iterable[Run]) -> list[Strip]:
+        grown: dict[Strip, None] = {}
+        for run in runs:
+            topic = self.topics.get(run.topic)
+            if topic:
+                try:
+                    grown.update(dict.fromkeys(self._strips.grow(topic, run)))
+                except SplitError as error:
+                    self.leave_out(topic.id, str(error))
+        return [strip for strip in grown if strip.run.topic in self.topics]
 
-    def _points(self, block: Block) -> Points:
-        topic = self.topics[block.topic]
-        splits = self._splits(topic)
-        pieces = list(self._split(topic, block, splits)) if splits else [self._whole(topic, block)]
-        return _joined(pieces, len(self._columns))
+    def _take(self, strip: Strip) -> Rows:
+        begin, strip.taken = strip.taken, strip.run.length
+        return self._rows(strip, begin)
 
-    def _splits(self, topic: Topic) -> tuple[str, ...]:
-        return (*self._sliders, *(column for column in topic.columns if column not in self._known))
+    def _rows(self, strip: Strip, begin: int = 0) -> Rows:
+        columns = strip.run.columns()
+        lacking = np.broadcast_to(np.nan, (1, strip.taken))  # a topic without the column of a slider
+        packed_columns = tuple(columns.get(name, lacking)[:, begin : strip.taken] for name in self.shown.packed)
+        return Rows(strip.slots, packed_columns, strip.run.column(self.shown.columns[0]).ascends)
 
-    def _whole(self, topic: Topic, block: Block) -> Points:
-        count, points = block.shape
-        slots = self._row(topic, block.index, count)
-        columns = tuple(
-            np.broadcast_to(self._offsets(axis, block.columns[name]), (count, points)).reshape(-1)
-            for axis, name in enumerate(self._columns)
-        )
-        return Points(slots, np.full(count, points, "<u4"), columns)
+    def _measure(self, rows: Rows) -> None:
+        self.points += rows.points
+        x, y = rows.columns[:2]
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            nan = np.isnan(x) | np.isnan(y)
+            infinite = (np.isinf(x) | np.isinf(y)) & ~nan
+            each = len(rows.slots) // len(nan)
+            self.gaps.update({"nan": int(nan.sum()) * each, "inf": int(infinite.sum()) * each})
+        self._limits.widen(rows.columns)
 
-    def _split(self, topic: Topic, block: Block, splits: Sequence[str]) -> Iterator[Points]:
-        for index, series in block.series():
-            keys = np.stack([series[column].astype("f8") for column in splits], axis=1)
-            found, which = np.unique(keys, axis=0, return_inverse=True)
-            values = [tuple(map(float, value)) for value in found]
-            taken = self._split_values.setdefault(topic.id, set())
-            taken.update(values)
-            if len(taken) > MAX_SPLIT:
-                self._refuse(topic, splits)
-                return
-            for number, value in enumerate(values):
-                chosen = which.reshape(-1) == number
-                slot = self._slot(topic, index, value)
-                columns = tuple(self._offsets(axis, series[name][chosen]) for axis, name in enumerate(self._columns))
-                yield Points(np.array([slot], "<u4"), np.array([int(chosen.sum())], "<u4"), columns)
-
-    def _refuse(self, topic: Topic, splits: Sequence[str]) -> None:
-        self._forget(topic.id)
-        self.left_out[topic.id] = f"more than {MAX_SPLIT} values of {', '.join(splits)}: ignore it or plot it"
-
-    def _offsets(self, axis: int, values: Array) -> Array:
-        origin = self._origin[axis] if axis < 2 else 0.0
-        with np.errstate(over="ignore"):  # beyond float32 there is no place on a screen
-            return (values - origin if origin else values).astype("<f4")
-
-    def _slot(self, topic: Topic, index: int, values: tuple[float, ...] = ()) -> int:
-        key = (topic.id, index, values)
-        number = self._slot_of.get(key)
-        if number is None:
-            number = self._slot_of[key] = len(self._slots)
-            slot = Slot(topic, index, values)
-            self._slots.append(slot)
-            self._labels.append(self._number(self._label(slot)))
-        return number
-
-    def _label(self, slot: Slot) -> str:
-        text = labels.label(self._key, slot.topic, slot.index, self._store.configs.get(slot.topic.scope, {}))
-        at = len(self._sliders)
-        return labels.with_values(text, self._splits(slot.topic)[at:], slot.values[at:]) if slot.values[at:] else text
-
-    def _number(self, label: str) -> int:
-        number = self._label_numbers.setdefault(label, len(self._label_numbers))
-        if number == len(self._label_numbers) - 1 and labels.is_scale(self._palette):
-            self._recolored += 1
-        return number
-
-    def _relabel(self) -> None:
-        before = list(self._label_numbers), self._labels
-        self._label_numbers = {}
-        self._labels = [self._number(self._label(slot)) for slot in self._slots]
-        if (list(self._label_numbers), self._labels) != before:
-            self._relabelled += 1
-            self._recolored += 1
+    def _note(self, new: Sequence[Rows]) -> None:
+        points = packed.joined([packed.whole(rows) for rows in new], len(self.shown.packed))
+        if len(points.slots):
+            columns = packed.offsets(points.columns, self._limits.origin)
+            self._log.append(Points(points.slots, points.counts, columns))
+        for lens, base in list(self._bases.items()):
+            if self._log.total - base.logged > THINNED_POINTS:
+                del self._bases[lens]
 
     # ---- what tabs are told
-
-    def _append(self, points: Points) -> None:
-        if not len(points.slots):
-            return
-        self._log.append(points)
-        self._log_bytes += points.nbytes
-        while self._log_bytes > LOG_BYTES:
-            self._log_bytes -= self._log.pop(0).nbytes
-            self._log_start += 1
-
-    @property
-    def mark(self) -> Mark:
-        """Where the view stands now."""
-        return Mark(
-            self._generation,
-            self._log_start + len(self._log),
-            len(self._slots),
-            len(self._cleared),
-            self._relabelled,
-            self._recolored,
-        )
 
     @property
     def series(self) -> int:
         """How many series are shown."""
-        return len(self._slot_of)
+        return self._slots.live
 
     @property
     def reasons(self) -> dict[str, int]:
         """Why topics that were asked for are left out, and how many."""
         return dict(Counter(self.left_out.values()))
 
-    def frames(self, plot: int, since: Mark | None) -> list[bytes]:
-        """What brings a tab from a mark to `mark`; empty when it is there."""
-        if not self.ready or since == self.mark:
+    def labels(self, key: tuple[KeyPart, ...]) -> Labels:
+        """The names of the series by a key function."""
+        made = self._labels.get(key)
+        if made is None:
+            made = self._labels[key] = Labels(key, self._slots, self._store.configs)
+        return made
+
+    def news(self, plot: int, since: Mark | None, lens: Lens) -> News:
+        """What brings a tab from a mark to the present; all lists are empty when it is there."""
+        self._drain()
+        if not self.ready:
+            return News([], [], None)
+        base = None
+        if since is None or not self._reaches(since, lens):
+            base = self._base(lens)
+            since = base.mark
+        now = Mark(since.base, self._log.end, len(self._slots.cleared))
+        return News(base.frames(plot) if base else [], self._since(plot, since, now), now)
+
+    def _reaches(self, mark: Mark, lens: Lens) -> bool:
+        """Whether the log goes on from there."""
+        base = self._bases.get(lens)
+        number = (base.mark.base if base else None) if self.thinned else self._base_number
+        return mark.base == number and mark.at >= self._log.start
+
+    def _since(self, plot: int, since: Mark, now: Mark) -> list[Frame]:
+        if since == now:
             return []
-        key = (plot, since, self.mark)
+        key = (plot, since, now)
         if key not in self._cache:
-            lost = since is None or since.generation != self._generation or since.points < self._log_start
-            self._cache[key] = list(self._all(plot) if since is None or lost else self._news(plot, since))
+            self._cache[key] = list(self._logged(plot, since, now))
             if len(self._cache) > _CACHED:
                 self._cache.popitem(last=False)
         return self._cache[key]
 
-    def _all(self, plot: int) -> Iterator[bytes]:
-        blocks = (block for topic in sorted(self.topics) for block in self._store.blocks(topic) if block.points)
-        points = _in_order(_joined([self._points(block) for block in blocks], len(self._columns)), len(self._slots))
-        yield self._series_note(plot, 0)
-        yield encode(Op.REPLACE, plot, self._origin, points.counts, self._colors(0), *points.columns)
-
-    def _news(self, plot: int, since: Mark) -> Iterator[bytes]:
-        now = self.mark
-        if now.slots > since.slots or now.labels > since.labels:
-            yield self._series_note(plot, 0 if now.labels > since.labels else since.slots)
-        if now.slots > since.slots:
-            yield encode(Op.ADD, plot, self._colors(since.slots))
-        if now.points > since.points:
-            points = _joined(self._log[since.points - self._log_start :], len(self._columns))
+    def _logged(self, plot: int, since: Mark, now: Mark) -> Iterator[bytes]:
+        if now.at > since.at:
+            points = packed.joined(self._log.since(since.at), len(self.shown.packed))
             yield encode(Op.APPEND, plot, points.slots, points.counts, *points.columns)
         if now.cleared > since.cleared:
-            yield encode(Op.CLEAR, plot, np.array(self._cleared[since.cleared :], "<u4"))
-        if now.colors > since.colors:
-            yield encode(Op.COLORS, plot, self._colors(0))
+            yield encode(Op.CLEAR, plot, np.array(self._slots.cleared[since.cleared :], "<u4"))
+        if self.thinned:
+            yield note(plot, {"points": self.points})
 
-    def _colors(self, start: int) -> Array:
-        return labels.colors(self._palette, self._labels[start:], len(self._label_numbers))
+    def _base(self, lens: Lens) -> _Base:
+        base = self._bases.get(lens) if self.thinned else self._whole_bases.get(self._base_number)
+        if base is None or base.mark.at < self._log.start:
+            number = next(self._numbers) if self.thinned else self._base_number
+            self._begun = True
+            mark = Mark(number, self._log.end, len(self._slots.cleared))
+            budget = self._budget(self.series) if self.thinned else 0
+            layout = self._layout(lens, budget)
+            base = _Base(mark, self._log.total, layout, self._maker(lens, budget))
+            if self.thinned:
+                self._bases[lens] = base
+            else:
+                self._whole_bases[number] = base  # as long as some tab waits for it
+        return base
 
-    def _series_note(self, plot: int, start: int) -> bytes:
-        names = list(self._label_numbers)
-        sliders = len(self._sliders)
-        gone = set(self._cleared)
-        rows = [
-            None
-            if at in gone
-            else [slot.topic.scope, slot.topic.name, slot.index, names[self._labels[at]], slot.values[:sliders]]
-            for at, slot in enumerate(self._slots[start:], start)
-        ]
-        return note(plot, {"start": start, "series": rows})
+    def _layout(self, lens: Lens, budget: int) -> dict[str, Any]:
+        return {
+            "layout": {
+                "further": len(self.shown.columns) - 2,
+                "sliders": self.shown.sliders,
+                "smoothed": lens.smooth if budget else 0,
+                "budget": budget,
+                "thins": self.shown.thins,
+            },
+            "points": self.points,
+        }
+
+    @staticmethod
+    def _budget(series: int) -> int:
+        each = THINNED_POINTS // max(series, 1)
+        return min(max(each, packed.LEAST_POINTS), packed.MOST_POINTS)
+
+    def _maker(self, lens: Lens, budget: int) -> Callable[[int], bytes]:
+        """Makes the frame of a base: of the points of now, whenever it is called."""
+        there = self._snapshot(self._strips, lens)
+        every = -(-self.points // THINNED_POINTS)
+        extremes, by_last = self.shown.thins == "extremes", bool(self.shown.sliders)
+
+        def make(plot: int) -> bytes:
+            if not budget:
+                pieces = [packed.whole(part) for part in there.rows]
+            elif extremes:
+                pieces = packed.lines(there.rows, lod.Window(lod.Span(log=lens.log_x), budget, budget), there.smooth)
+            else:
+                pieces = packed.sampled(there.rows, every, by_last)
+            points = packed.joined(pieces, len(there.origin) + bool(there.smooth))
+            return encode(Op.REPLACE, plot, *packed.arrays(points, there, there.origin))
+
+        return make
+
+    def detail(self, plot: int, look: Look, lens: Lens) -> Later:
+        """What a look asks for: of the points of now, whenever it is made."""
+        wanted = None if look.slots is None else frozenset(look.slots)
+        strips = (strip for strip in self._strips if wanted is None or not wanted.isdisjoint(strip.slots.tolist()))
+        return Later(partial(answer, plot, look, self.shown, self._snapshot(strips, lens)))
+
+    def _snapshot(self, strips: Iterable[Strip], lens: Lens) -> Snapshot:
+        rows = tuple(self._rows(strip) for strip in strips)
+        smooth = lens.smooth if self.thinned else 0.0
+        return Snapshot(rows, len(self._slots.all), tuple(self._limits.origin), smooth)
 
 
-def _joined(pieces: Sequence[Points], columns: int) -> Points:
-    if len(pieces) == 1:
-        return pieces[0]
-    if not pieces:
-        return Points(np.empty(0, "<u4"), np.empty(0, "<u4"), tuple(np.empty(0, "<f4") for _ in range(columns)))
-    return Points(
-        np.concatenate([piece.slots for piece in pieces]),
-        np.concatenate([piece.counts for piece in pieces]),
-        tuple(np.concatenate([piece.columns[number] for piece in pieces]) for number in range(columns)),
-    )
+class _Limits:
+    """The extent of all points, and the origin of what is sent, of each column."""
+
+    def __init__(self, columns: int, moving: Sequence[int]) -> None:
+        self._moving = moving
+        self._low = dict.fromkeys(moving, np.inf)
+        self._high = dict.fromkeys(moving, -np.inf)
+        self.origin = [0.0] * columns
+
+    def widen(self, columns: Sequence[Array]) -> None:
+        """Takes in points."""
+        for number in self._moving:
+            values = columns[number]
+            finite = values[np.isfinite(values)]
+            if finite.size:
+                self._low[number] = min(self._low[number], float(finite.min()))
+                self._high[number] = max(self._high[number], float(finite.max()))
+
+    def move(self) -> bool:
+        """Whether another origin was due; rare, because the rule has a wide middle."""
+        due = list(self.origin)
+        for number in self._moving:
+            due[number] = packed.origin_of(self._low[number], self._high[number], due[number])
+        moved, self.origin = due != self.origin, due
+        return moved
 
 
-def _in_order(points: Points, slots: int) -> Points:
-    """The points of every slot together, slot after slot; the order within a slot stays."""
-    counts = np.bincount(points.slots, points.counts, slots).astype("<u4")
-    if np.array_equal(points.slots, np.arange(slots)):
-        return replace(points, counts=counts)
-    order = np.argsort(np.repeat(points.slots, points.counts), kind="stable")
-    return Points(np.arange(slots, dtype="<u4"), counts, tuple(column[order] for column in points.columns))
+class _Log:
+    """New points since a base, in the order in which they came; the oldest ones go."""
+
+    def __init__(self) -> None:
+        self._entries: deque[Points] = deque()
+        self._points = 0
+        self.start = 0
+        self.total = 0
+        """Points that were ever logged."""
+
+    @property
+    def end(self) -> int:
+        """The number of the next entry."""
+        return self.start + len(self._entries)
+
+    def append(self, points: Points) -> None:
+        """Logs points."""
+        self._entries.append(points)
+        self._points += points.total
+        self.total += points.total
+        while self._points > WHOLE_POINTS:
+            self._points -= self._entries.popleft().total
+            self.start += 1
+
+    def since(self, number: int) -> list[Points]:
+        """The entries from this number on."""
+        return list(itertools.islice(self._entries, number - self.start, None))
+
+    def clear(self) -> None:
+        """Forgets all entries, not their numbers."""
+        self.start, self._points = self.end, 0
+        self._entries.clear()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamvis import Block, Config, Topic, Update
-from streamvis_viewer.series import SeriesStore
+from streamvis_viewer.series import Column, Run, SeriesStore
 
 
 def block(index: int, count: int, values: list[float], dtype: str = "<f8") -> Block:
@@ -15,7 +15,8 @@ def block(index: int, count: int, values: list[float], dtype: str = "<f8") -> Bl
 
 
 def held(store: SeriesStore) -> dict[int, list[float]]:
-    return {index: list(columns["y"]) for part in store.blocks(1) for index, columns in part.series()}
+    shapes = [(run, np.broadcast_to(run.columns()["y"], (run.count, run.length))) for run in store.runs(1)]
+    return {run.index + row: rows[row].tolist() for run, rows in shapes for row in range(run.count)}
 
 
 written = st.lists(
@@ -33,8 +34,40 @@ def test_each_series_holds_its_points_in_the_order_of_writing(blocks: list[tuple
         for row in range(count):
             expected.setdefault(index + row, []).extend(value + row for value in values)
     assert held(store) == expected
-    indexes = [index for part in store.blocks(1) for index, _ in part.series()]
-    assert indexes == sorted(expected)
+    assert list(held(store)) == sorted(expected)
+    assert store.nbytes == store.size(1) == sum(run.nbytes for run in store.runs(1))
+
+
+@given(written)
+def test_whoever_is_told_what_has_grown_misses_nothing(blocks: list[tuple[int, int, list[float]]]) -> None:
+    """Unless the runs were cut anew, which is said; then everything is to be looked at again."""
+    store = SeriesStore()
+    seen: dict[Run, int] = {}
+    for index, count, values in blocks:
+        grown, is_cut = store.add(block(index, count, values))
+        if is_cut:
+            seen = dict.fromkeys(store.runs(1), 0)
+            grown = list(seen)
+        for run in grown:
+            seen[run] = run.length
+        assert seen == {run: run.length for run in store.runs(1)}
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.lists(st.floats(), min_size=1, max_size=4)), max_size=8))
+def test_a_column_knows_whether_it_ascends(pieces: list[tuple[int, list[float]]]) -> None:
+    """Whenever it is asked, and whatever comes later; NaN has no place in an order."""
+    column = None
+    for rows, values in pieces:
+        block = np.tile(np.array(values), (rows, 1))
+        if column is None:
+            column = Column(block)
+        elif rows >= len(column.values) or len(column.values) == 1 or rows == 1:
+            before, shown = column.values, column.values.copy()
+            column.append(block if rows in {1, len(column.values)} or len(column.values) == 1 else block[:1])
+            assert np.array_equal(before, shown, equal_nan=True)
+        whole = column.values
+        ordered = bool((whole[:, 1:] >= whole[:, :-1]).all()) and not np.isnan(whole).any()
+        assert column.ascends == ordered
 
 
 def test_a_column_takes_the_common_type() -> None:

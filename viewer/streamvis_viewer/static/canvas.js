@@ -6,6 +6,10 @@ import {StampImage} from "./stamps.js";
 const CHUNK = 16; // segments per path of a wide line
 const PATHS = 5000; // markers up to which paths are as fast as stamps
 
+/** How lines may be dashed, by number: pixels drawn and left out, as Bokeh's patterns of these names. */
+export const DASH_NAMES = ["solid", "dashed", "dotted", "dotdash", "dashdot"];
+export const DASHES = [[], [6, 6], [2, 4], [2, 4, 6, 4], [6, 4, 2, 4]];
+
 const LEFT = 1, RIGHT = 2, ABOVE = 4, BELOW = 8;
 
 export function isRaster(ctx) {
@@ -17,21 +21,22 @@ export function cssColor(rgba, slot, alpha) {
   return `rgba(${r}, ${g}, ${b}, ${a / 255 * alpha})`;
 }
 
-/** plot: {series, x, y, frame}, where x and y are placements (axis.js); style: {width, alpha}. Returns the points drawn. */
+/**
+ * plot: {series, vertical, x, y, frame}: the series, which of their columns is drawn along y, placements (axis.js), the frame;
+ * style: {width, alpha}, which each series' own width multiplies. Returns the points drawn.
+ */
 export function paintLines(ctx, plot, {width, alpha}) {
   const {series} = plot;
   let points = 0;
-  ctx.lineWidth = width;
-  ctx.lineJoin = width > 2 ? "round" : "bevel"; // a round join costs much, and shows from there on
-  const pencil = new Pencil(ctx, plot, width);
+  const pencil = new Pencil(ctx, plot);
   forVisible(series, (slot, begin, end) => {
     ctx.strokeStyle = ctx.fillStyle = cssColor(series.rgba, slot, alpha);
-    const opaque = series.rgba[4 * slot + 3] * alpha === 255;
-    ctx.lineCap = opaque && pencil.chunk < Infinity ? "round" : "butt"; // round ends hide where chunks meet
+    pencil.take(width * series.width[slot], DASHES[series.dash[slot]], series.rgba[4 * slot + 3] * alpha === 255);
     pencil.trace(begin, end);
-    pencil.dots(Math.max(width, 2));
+    pencil.dots();
     points += end - begin;
   });
+  ctx.setLineDash([]);
   return points;
 }
 
@@ -56,20 +61,32 @@ export function countPoints(series) {
 class Pencil {
   #lone = [];
 
-  constructor(ctx, {series, x, y, frame}, width) {
+  constructor(ctx, {series, vertical, x, y, frame}) {
     this.ctx = ctx;
     this.u = series.units("x", x.log);
-    this.v = series.units("y", y.log);
+    this.v = series.units(vertical, y.log);
     this.x = x;
     this.y = y;
+    this.frame = frame;
     this.columns = isRaster(ctx) ? ctx.getTransform().a : 4; // per CSS pixel
+  }
+
+  /** What the next lines are drawn with. */
+  take(width, dash, opaque) {
+    const {ctx, frame} = this;
+    this.width = width;
+    this.dashed = dash.length > 0;
     // Rasterising a wide stroke costs the square of the crossings within one path: noisy lines 15 times less in chunks.
     this.chunk = isRaster(ctx) && width * this.columns > 1 ? CHUNK : Infinity;
     this.sides = {left: frame.left - width, right: frame.right + width, top: frame.top - width, bottom: frame.bottom + width};
+    ctx.lineWidth = width;
+    ctx.lineJoin = width > 2 ? "round" : "bevel"; // a round join costs much, and shows from there on
+    ctx.lineCap = opaque && this.chunk < Infinity && !this.dashed ? "round" : "butt"; // round ends hide where chunks meet
+    ctx.setLineDash(dash);
   }
 
   trace(begin, end) {
-    const {ctx, u, v, columns, chunk, sides: {left, right, top, bottom}} = this;
+    const {ctx, u, v, columns, chunk, dashed, sides: {left, right, top, bottom}} = this;
     const {a: ax, b: bx} = this.x;
     const {a: ay, b: by} = this.y;
     let joined = 0; // points since the last gap
@@ -78,12 +95,22 @@ class Pencil {
     let held = 0; // points of this column that are not in the path yet
     let lastX = 0, lastY = 0, lowX = 0, lowY = 0, highX = 0, highY = 0, lowAt = 0, highAt = 0;
     let segments = 0;
+    let penX = 0, penY = 0, travelled = 0; // of dashed lines, whose pattern goes on from chunk to chunk
+    const moveTo = (sx, sy) => {
+      ctx.moveTo(sx, sy);
+      [penX, penY, travelled] = [sx, sy, 0];
+    };
     const lineTo = (sx, sy) => {
       ctx.lineTo(sx, sy);
+      if (dashed) {
+        travelled += Math.hypot(sx - penX, sy - penY);
+        [penX, penY] = [sx, sy];
+      }
       if (++segments < chunk) return;
       ctx.stroke();
       ctx.beginPath();
       ctx.moveTo(sx, sy);
+      ctx.lineDashOffset = travelled;
       segments = 0;
     };
     const release = () => {
@@ -97,6 +124,7 @@ class Pencil {
       lineTo(lastX, lastY);
       held = 0;
     };
+    ctx.lineDashOffset = 0;
     ctx.beginPath();
     for (let i = begin; i < end; i++) {
       const sx = u[i] * ax + bx;
@@ -123,7 +151,7 @@ class Pencil {
       } else {
         if (held) release();
         const now = (sx < left ? LEFT : sx > right ? RIGHT : 0) | (sy < top ? ABOVE : sy > bottom ? BELOW : 0);
-        if (joined === 0 || (now & side)) ctx.moveTo(sx, sy);
+        if (joined === 0 || (now & side)) moveTo(sx, sy);
         else lineTo(sx, sy);
         side = now;
         column = here;
@@ -138,8 +166,9 @@ class Pencil {
   }
 
   /** A point between two gaps has no segment, yet must not be invisible. */
-  dots(radius) {
+  dots() {
     const {ctx} = this;
+    const radius = Math.max(this.width, 2);
     for (let i = 0; i < this.#lone.length; i += 2) {
       ctx.beginPath();
       ctx.arc(this.#lone[i], this.#lone[i + 1], radius, 0, 2 * Math.PI);
@@ -157,9 +186,9 @@ export function paintPoints(ctx, plot, style) {
   return points;
 }
 
-export function paintPaths(ctx, {series, x, y, frame}, {marker, size, alpha}) {
+export function paintPaths(ctx, {series, vertical, x, y, frame}, {marker, size, alpha}) {
   const u = series.units("x", x.log);
-  const v = series.units("y", y.log);
+  const v = series.units(vertical, y.log);
   const draw = markerPath[marker];
   const r = size / 2;
   forVisible(series, (slot, begin, end) => {
@@ -176,7 +205,7 @@ export function paintPaths(ctx, {series, x, y, frame}, {marker, size, alpha}) {
 }
 
 /** The same for many markers, on raster contexts only. */
-export function paintStamps(ctx, {series, x, y, frame}, {marker, size, alpha}) {
+export function paintStamps(ctx, {series, vertical, x, y, frame}, {marker, size, alpha}) {
   const {a, e, d, f} = ctx.getTransform();
   const left = Math.floor(frame.left * a + e);
   const top = Math.floor(frame.top * d + f);
@@ -185,7 +214,7 @@ export function paintStamps(ctx, {series, x, y, frame}, {marker, size, alpha}) {
   if (!(width > 0 && height > 0)) return;
   const image = new StampImage(marker, size * a, width, height);
   const u = series.units("x", x.log);
-  const v = series.units("y", y.log);
+  const v = series.units(vertical, y.log);
   const place = {ax: x.a * a, bx: x.b * a + e - left, ay: y.a * d, by: y.b * d + f - top};
   forVisible(series, (slot, begin, end) => {
     const ink = series.rgba.slice(4 * slot, 4 * slot + 4);

@@ -1,35 +1,45 @@
-// What one plot knows of its series: applies the frames of the data websocket to the layer that draws them.
+// What one plot knows of its series: applies the frames of the data websocket to the layer that draws them, and asks for a closer
+// look where that would show more.
 
 import {Op, noteOf} from "./frames.js";
+import {Looks} from "./looks.js";
 import {LABEL, VALUES} from "./rows.js";
+
+const PLAIN = {further: 0, sliders: [], smoothed: 0, budget: 0, thins: "sample"};
 
 export class PlotData {
   rows = []; // per slot; null where a topic was deleted
   sliders = []; // columns
-  points = 0;
-  changed = true; // rows or colours, since somebody set it false
+  points = 0; // of all series, be they here or not
+  changed = true; // rows, since somebody set it false
   onvalues = () => {}; // (slider, values): values of that slider's column that occur; null: those before count no more
+  onlook = () => {}; // (look): to be sent to the server
 
   #layer;
-  #counts = [];
-  #rgba = new Uint8Array(0);
+  #layout = PLAIN;
+  #written = []; // points of each series
+  #weight = 0;
+  #value = null;
   #masked = false;
+  #origin = [];
+  #looks;
 
   constructor(layer) {
     this.#layer = layer;
+    this.#looks = new Looks(layer, look => this.onlook(look));
   }
 
   get backend() {
     return this.#layer.backend;
   }
 
-  label(slot) {
-    return this.rows[slot]?.[LABEL];
+  /** Whether the browser holds fewer points than there are. */
+  get thinned() {
+    return this.#layout.budget > 0;
   }
 
-  color(slot) {
-    const [r, g, b] = this.#rgba.subarray(4 * slot, 4 * slot + 3);
-    return `rgb(${r} ${g} ${b})`;
+  label(slot) {
+    return this.rows[slot]?.[LABEL];
   }
 
   apply(op, arrays) {
@@ -38,7 +48,20 @@ export class PlotData {
 
   /** After a batch of frames. */
   refresh() {
-    this.points = this.#counts.reduce((sum, count) => sum + count, 0);
+    if (!this.thinned) this.points = this.#written.reduce((sum, count) => sum + count, 0);
+    this.#looks.refresh();
+  }
+
+  /** Four bytes of colour for each slot. Nothing happens amid a batch that brings slots: refresh() is to come. */
+  recolor(rgba) {
+    if (rgba.length !== 4 * this.#written.length) return;
+    this.#layer.setColors(rgba);
+    this.#looks.recolored(rgba);
+  }
+
+  /** `width` multiplies the plot's, `dash` is a number of DASHES in canvas.js. */
+  setStyle(slots, style) {
+    this.#layer.setStyle?.(slots, style);
   }
 
   /** Shows the series whose row passes, hides the others. */
@@ -51,74 +74,126 @@ export class PlotData {
       this.#layer.setVisible(Uint32Array.from(masked), false);
     }
     this.#masked = masked.length > 0;
+    this.#looks.masked(this.#masked ? shown : null);
   }
 
-  /** Shows the points with this value of the first slider's column; null: all. */
+  /** Shows the points with this value of the first slider's column, and those without one; null: all. */
   select(value) {
+    this.#value = value;
     this.#layer.select(value);
+    this.#looks.selected(value);
   }
 
-  /** The extent of what is shown, or null. */
-  bounds() {
-    return this.#layer.bounds();
+  /** Draws each line's moving average, beside a ghost of the line; what came before counts by `weight`, 0: the lines alone. */
+  smooth(weight) {
+    this.#weight = weight;
+    if (!this.thinned || weight === 0) this.#layer.setSmoothing?.(weight); // else the server smooths, before it thins
   }
 
-  /** Four bytes per slot, instead of the colours that the server gave. Nothing happens amid a batch that brings slots: refresh() is to come. */
-  recolor(rgba) {
-    if (rgba.length !== this.#rgba.length) return;
-    this.#layer.setColors(rgba);
-    this.#rgba = rgba;
+  /** The extent of what is shown, or null. "robust": without the lowest and highest hundredth. */
+  bounds(fit = "all") {
+    return this.#layer.bounds(fit);
   }
 
   nearest(sx, sy) {
     return this.#layer.nearest(sx, sy);
   }
 
+  /** How many points only a linear axis could show. */
+  get unplaced() {
+    return this.#layer.unplaced?.() ?? 0;
+  }
+
   _note(...arrays) {
-    const {start, series} = noteOf(arrays);
+    const {layout, points, start, series} = noteOf(arrays);
+    if (layout) {
+      this.#layout = layout;
+      this.sliders = layout.sliders;
+    }
+    if (points !== undefined) this.points = points;
+    if (series) this.#name(start, series);
+  }
+
+  #name(start, series) {
+    for (const row of series) {
+      if (row) row[VALUES] = row[VALUES].map(value => value ?? NaN);
+      row?.[VALUES].forEach((value, i) => Number.isNaN(value) || this.onvalues(i + 1, [value]));
+    }
     this.rows = this.rows.slice(0, start).concat(series);
-    for (const row of series) row?.[VALUES].forEach((value, i) => this.onvalues(i + 1, [value]));
+    const more = this.rows.length - this.#written.length;
+    if (more > 0) {
+      this.#layer.addSeries(new Uint8Array(4 * more));
+      this.#written = this.#written.concat(new Array(more).fill(0));
+    }
     this.changed = true;
   }
 
-  _replace(origin, counts, rgba, x, y, t) {
-    this.#layer.replace({origin: {x: origin[0], y: origin[1]}, counts, x, y, rgba, t});
-    this.#counts = [...counts];
-    this.#rgba = rgba.slice();
+  _replace(origin, counts, ...columns) {
+    const {budget, thins, smoothed} = this.#layout;
+    const written = smoothed ? columns.pop() : counts;
+    const points = this.#points(origin, columns);
+    if (smoothed) points.smoothed = {values: columns.at(-1), weight: smoothed, written};
+    else this.#layer.setSmoothing?.(budget ? 0 : this.#weight);
+    this.#layer.replace({...points, counts, rgba: new Uint8Array(4 * counts.length)}, {budget, thins, total: this.points});
+    this.#written = [...counts];
+    this.#origin = origin;
+    this.#masked = false;
+    this.rows = [];
     this.onvalues(0, null);
-    if (t) this.onvalues(0, t);
+    this.#offer(points.t);
+    this.#looks.reset(this.thinned, thins === "density");
     this.changed = true;
   }
 
-  _append(slots, counts, x, y, t) {
-    this.#layer.append({slots, counts, x, y, t});
-    slots.forEach((slot, i) => (this.#counts[slot] += counts[i]));
-    if (t) this.onvalues(0, t);
-  }
-
-  _add(rgba) {
-    this.#layer.addSeries(rgba);
-    this.#counts = this.#counts.concat(new Array(rgba.length / 4).fill(0));
-    const all = new Uint8Array(this.#rgba.length + rgba.length);
-    all.set(this.#rgba);
-    all.set(rgba, this.#rgba.length);
-    this.#rgba = all;
-    this.changed = true;
+  _append(slots, counts, ...columns) {
+    const points = this.#points(this.#origin, columns);
+    this.#layer.append({...points, slots, counts});
+    slots.forEach((slot, i) => (this.#written[slot] += counts[i]));
+    this.#offer(points.t);
   }
 
   _clear(slots) {
     this.#layer.clearSeries(slots);
     for (const slot of slots) {
-      this.#counts[slot] = 0;
+      this.#written[slot] = 0;
       this.rows[slot] = null;
     }
     this.changed = true;
   }
 
-  _colors(rgba) {
-    this.#layer.setColors(rgba);
-    this.#rgba = rgba.slice();
-    this.changed = true;
+  _detail([ask, exact], [x0, x1, y0, y1], origin, counts, ...columns) {
+    const about = this.#looks.answered(ask);
+    if (!about) return;
+    const {smoothed} = this.#layout;
+    const written = smoothed ? columns.pop() : null;
+    const points = this.#points(origin, columns);
+    if (smoothed) points.smoothed = {values: columns.at(-1), weight: smoothed, written};
+    const view = {...about.view, x: [x0, x1], y: [y0, y1]};
+    this.#layer.setDetail?.({...points, counts}, {...about, view, exact: exact > 0});
+  }
+
+  _density([ask], [x0, x1, y0, y1], [width, height], rgba) {
+    const about = this.#looks.answered(ask);
+    if (about) this.#layer.setDensity?.({width, height, rgba}, {...about, view: {...about.view, x: [x0, x1], y: [y0, y1]}});
+  }
+
+  /** The columns of a frame by their names. */
+  #points(origin, columns) {
+    const {further, sliders} = this.#layout;
+    const last = 2 + further;
+    return {
+      origin: {x: origin[0], y: origin[1], t: sliders.length ? origin[last] : 0},
+      x: columns[0],
+      y: columns[1],
+      rest: columns.slice(2, last),
+      t: sliders.length ? columns[last] : undefined,
+    };
+  }
+
+  #offer(t) {
+    if (!t) return;
+    const from = this.#origin[2 + this.#layout.further];
+    this.onvalues(0, from ? Float64Array.from(t, value => value + from) : t);
   }
 }
 
@@ -126,7 +201,7 @@ const APPLY = {
   [Op.NOTE]: PlotData.prototype._note,
   [Op.REPLACE]: PlotData.prototype._replace,
   [Op.APPEND]: PlotData.prototype._append,
-  [Op.ADD]: PlotData.prototype._add,
   [Op.CLEAR]: PlotData.prototype._clear,
-  [Op.COLORS]: PlotData.prototype._colors,
+  [Op.DETAIL]: PlotData.prototype._detail,
+  [Op.DENSITY]: PlotData.prototype._density,
 };

@@ -1,7 +1,9 @@
 // The WebGL painters. All layers of a page share one context: browsers allow about sixteen.
 // Data go to the GPU once; pan and zoom change uniforms, colour and visibility a small texture.
 
-const ROW = 1024; // series per row of the palette texture
+import {DASHES} from "./canvas.js";
+
+const ROW = 1024; // series per row of the textures that hold their colours and styles
 
 const COMMON = `#version 300 es
   precision highp float;
@@ -14,12 +16,15 @@ const COMMON = `#version 300 es
   bool gap(uint u, uint v) { return (u & 0x7fffffffu) >= 0x7f800000u || (v & 0x7fffffffu) >= 0x7f800000u; }
   vec2 place(uint u, uint v) { return (vec2(uintBitsToFloat(u), uintBitsToFloat(v)) - centre) * scale + offset; }
   vec4 clip(vec2 p) { return vec4(p.x / size.x * 2.0 - 1.0, 1.0 - p.y / size.y * 2.0, 0.0, 1.0); }
+  ivec2 texel(uint slot) { return ivec2(slot & ${ROW - 1}u, slot >> ${Math.log2(ROW)}); }
   vec4 colourOf(uint slot) {
-    vec4 c = texelFetch(palette, ivec2(slot & ${ROW - 1}u, slot >> ${Math.log2(ROW)}), 0);
+    vec4 c = texelFetch(palette, texel(slot), 0);
     return vec4(c.rgb, c.a * alpha);
   }
   const vec4 NOWHERE = vec4(2.0, 2.0, 2.0, 1.0);
 `;
+
+const asVec4 = pattern => `vec4(${[0, 1, 2, 3].map(i => (pattern[i] ?? 0).toFixed(1)).join(", ")})`;
 
 // One instance per point: the segment to the next point, as a quad around the line; or, between two gaps, a dot.
 const LINES = {
@@ -31,9 +36,13 @@ const LINES = {
     layout(location = 4) in uint v1;
     layout(location = 5) in uint v2;
     layout(location = 6) in uint slot;
+    layout(location = 7) in float travelled;
     uniform float width, dot;
+    uniform highp sampler2D styles; // of each series: what multiplies the width, and which dash
     out vec2 local;        // along and across the segment, in pixels
-    flat out vec2 segment; // its length and half its width
+    out float along;       // the line, in pixels
+    flat out vec2 segment; // the segment's length and half its width
+    flat out int dash;
     void main() {
       colour = colourOf(slot);
       bool ends = gap(u2, v2);
@@ -41,28 +50,45 @@ const LINES = {
       vec2 p = place(u1, v1);
       vec2 q = ends ? p : place(u2, v2);
       float len = length(q - p);
-      vec2 along = len > 0.0 ? (q - p) / len : vec2(1.0, 0.0);
-      float radius = ends ? dot : width * 0.5;
+      vec2 direction = len > 0.0 ? (q - p) / len : vec2(1.0, 0.0);
+      vec2 style = texelFetch(styles, texel(slot), 0).rg;
+      float radius = ends ? dot : width * style.r * 0.5;
+      dash = ends ? 0 : int(style.g);
       float reach = radius + 1.0;
       // Round ends close the joints; translucent lines go without, where they would show twice.
-      float cap = colour.a < 1.0 && !ends ? 0.0 : reach;
+      float cap = (colour.a < 1.0 && !ends) || dash > 0 ? 0.0 : reach;
       local = vec2(gl_VertexID < 2 ? -cap : len + cap, (gl_VertexID & 1) == 0 ? -reach : reach);
       segment = vec2(len, radius);
-      gl_Position = clip(p + along * local.x + vec2(-along.y, along.x) * local.y);
+      along = travelled + local.x;
+      gl_Position = clip(p + direction * local.x + vec2(-direction.y, direction.x) * local.y);
     }`,
   fragment: `#version 300 es
     precision highp float;
+    precision highp int;
     in vec2 local;
+    in float along;
     flat in vec2 segment;
     flat in vec4 colour;
+    flat in int dash;
+    uniform float ratio; // device pixels per CSS pixel
     out vec4 result;
+    const vec4 PATTERNS[${DASHES.length}] = vec4[](${DASHES.map(asVec4).join(", ")});
+    float covered(float at, float begin, float end) { return clamp(min(at + 0.5, end) - max(at - 0.5, begin), 0.0, 1.0); }
+    float lit() { // how much of this pixel the pattern draws
+      if (dash == 0) return 1.0;
+      vec4 pattern = PATTERNS[dash] * ratio;
+      float period = pattern.x + pattern.y + pattern.z + pattern.w;
+      float at = mod(along, period);
+      float second = pattern.x + pattern.y;
+      return max(max(covered(at, 0.0, pattern.x), covered(at, second, second + pattern.z)), covered(at, period, period + pattern.x));
+    }
     void main() {
       float d = length(vec2(max(max(-local.x, local.x - segment.x), 0.0), local.y));
       float coverage = clamp(min(d + 0.5, segment.y) - max(d - 0.5, -segment.y), 0.0, 1.0);
-      float a = colour.a * coverage;
+      float a = colour.a * coverage * lit();
       result = vec4(colour.rgb * a, a);
     }`,
-  uniforms: ["centre", "scale", "offset", "size", "palette", "alpha", "width", "dot"],
+  uniforms: ["centre", "scale", "offset", "size", "palette", "styles", "alpha", "width", "dot", "ratio"],
 };
 
 const MARKERS = ["circle", "square", "triangle"]; // as numbered in the shader
@@ -155,13 +181,16 @@ function compile(gl, {vertex, fragment, uniforms}) {
   return {program, at: Object.fromEntries(uniforms.map(name => [name, gl.getUniformLocation(program, name)]))};
 }
 
+const BUFFERS = ["u", "v", "slots", "travelled"];
+const TEXTURES = ["palette", "styles"];
+
 /** One layer's data on the GPU, kept in step with its series. */
 class Painter {
   #context = null;
   #programs = null;
   #seen = {};
 
-  /** plot: {series, x, y, frame}, as in canvas.js. Returns the points drawn. */
+  /** plot: as in canvas.js. Returns the points drawn. */
   paint(context, ctx, plot, style) {
     this.#renew(context);
     const {gl} = context;
@@ -171,15 +200,16 @@ class Painter {
     const w = Math.ceil(plot.frame.right * m.a + m.e) - left, h = Math.ceil(plot.frame.bottom * m.d + m.f) - top;
     if (!(w > 0 && h > 0)) return 0;
     const region = {left: left - pad, top: top - pad, width: w + 2 * pad, height: h + 2 * pad};
-    this.#upload(gl, plot);
+    const fresh = this.#upload(gl, plot);
+    this.measure(gl, plot, m, fresh);
     this.#begin(context, region);
     const {program, at} = context.programs[this.kind];
     gl.useProgram(program);
     placeUniforms(gl, at, plot, m, region);
     gl.uniform1f(at.alpha, style.alpha);
-    gl.uniform1i(at.palette, 0);
-    gl.activeTexture(gl.TEXTURE0);
-    gl.bindTexture(gl.TEXTURE_2D, this.palette);
+    gl.uniform1f(at.ratio, m.a);
+    this.#bind(gl, at.palette, 0, this.palette);
+    this.#bind(gl, at.styles, 1, this.styles);
     gl.bindVertexArray(this.vertices);
     this.draw(gl, at, style, m.a);
     gl.bindVertexArray(null);
@@ -193,9 +223,15 @@ class Painter {
   release() {
     if (!this.#context || this.#programs !== this.#context.programs) return;
     const {gl} = this.#context;
-    for (const name of ["u", "v", "slots"]) gl.deleteBuffer(this[name]);
-    gl.deleteTexture(this.palette);
+    for (const name of BUFFERS) gl.deleteBuffer(this[name]);
+    for (const name of TEXTURES) gl.deleteTexture(this[name]);
     gl.deleteVertexArray(this.vertices);
+  }
+
+  #bind(gl, uniform, unit, texture) {
+    gl.uniform1i(uniform, unit);
+    gl.activeTexture(gl.TEXTURE0 + unit);
+    gl.bindTexture(gl.TEXTURE_2D, texture);
   }
 
   #renew(context) {
@@ -204,10 +240,12 @@ class Painter {
     this.#context = context;
     this.#programs = context.programs;
     this.#seen = {};
-    for (const name of ["u", "v", "slots"]) this[name] = gl.createBuffer();
-    this.palette = gl.createTexture();
-    gl.bindTexture(gl.TEXTURE_2D, this.palette);
-    for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
+    for (const name of BUFFERS) this[name] = gl.createBuffer();
+    for (const name of TEXTURES) {
+      this[name] = gl.createTexture();
+      gl.bindTexture(gl.TEXTURE_2D, this[name]);
+      for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
+    }
     this.vertices = gl.createVertexArray();
     gl.bindVertexArray(this.vertices);
     this.attributes.forEach(([buffer, shift], location) => {
@@ -227,22 +265,25 @@ class Painter {
     gl.clear(gl.COLOR_BUFFER_BIT);
   }
 
-  #upload(gl, {series, x, y}) {
+  #upload(gl, {series, vertical, x, y}) {
     const seen = this.#seen;
-    const logs = `${x.log} ${y.log}`;
+    const logs = `${vertical} ${x.log} ${y.log}`;
     const known = seen.revision === series.revision && seen.series === series && seen.logs === logs;
     if (!known || (series.selected !== null && seen.changes !== series.changes.length)) {
-      this.#uploadAll(gl, series.selected === null ? whole(series, x, y) : gathered(series, x, y));
+      this.laid = series.selected === null ? whole(series, vertical, x, y) : gathered(series, vertical, x, y);
+      this.#uploadAll(gl, this.laid);
     } else {
       for (const {begin, end} of series.changes.slice(seen.changes)) {
         uploadPart(gl, this.u, begin, series.units("x", x.log).subarray(begin, end));
-        uploadPart(gl, this.v, begin, series.units("y", y.log).subarray(begin, end));
+        uploadPart(gl, this.v, begin, series.units(vertical, y.log).subarray(begin, end));
       }
     }
-    if (seen.palette !== series.paletteRevision || seen.series !== series) this.#uploadPalette(gl, series);
+    const styled = seen.palette === series.paletteRevision && seen.series === series;
+    if (!styled) this.#uploadPalette(gl, series);
     this.points = 0;
     for (let r = 0; r < series.runs.length; r += 3) this.points += series.runs[r + 2] - series.runs[r + 1];
     this.#seen = {series, logs, revision: series.revision, changes: series.changes.length, palette: series.paletteRevision};
+    return !known || !styled || seen.changes !== series.changes.length;
   }
 
   #uploadAll(gl, arrays) {
@@ -262,6 +303,10 @@ class Painter {
     }
     gl.bindTexture(gl.TEXTURE_2D, this.palette);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, ROW, rows, 0, gl.RGBA, gl.UNSIGNED_BYTE, texels);
+    const styles = new Float32Array(2 * ROW * rows);
+    for (let k = 0; k < series.count; k++) styles.set([series.width[k], series.dash[k]], 2 * k);
+    gl.bindTexture(gl.TEXTURE_2D, this.styles);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RG32F, ROW, rows, 0, gl.RG, gl.FLOAT, styles);
   }
 }
 
@@ -269,9 +314,31 @@ export class LinePainter extends Painter {
   kind = "lines";
   perInstance = true;
   attributes = [["u", 0], ["u", 1], ["u", 2], ["v", 0], ["v", 1], ["v", 2], ["slots", 1]];
+  #scale = "";
 
   overhang() {
     return 0;
+  }
+
+  /** How far along its line each point of a dashed line is, in pixels: another distance after each zoom. */
+  measure(gl, {series, x, y}, m, fresh) {
+    gl.bindVertexArray(this.vertices);
+    const at = this.attributes.length;
+    const dashed = series.dash.some(dash => dash > 0);
+    const scale = dashed ? `${x.a * m.a} ${y.a * m.d}` : "";
+    if (fresh || scale !== this.#scale) {
+      this.#scale = scale;
+      if (dashed) {
+        gl.bindBuffer(gl.ARRAY_BUFFER, this.travelled);
+        gl.bufferData(gl.ARRAY_BUFFER, travelled(series, this.laid, x.a * m.a, y.a * m.d), gl.DYNAMIC_DRAW);
+        gl.enableVertexAttribArray(at);
+        gl.vertexAttribPointer(at, 1, gl.FLOAT, false, 4, 4);
+        gl.vertexAttribDivisor(at, 1);
+      } else {
+        gl.disableVertexAttribArray(at);
+      }
+    }
+    gl.vertexAttrib1f(at, 0); // where there is no array
   }
 
   draw(gl, at, {width}, ratio) {
@@ -285,6 +352,8 @@ export class PointPainter extends Painter {
   kind = "points";
   perInstance = false;
   attributes = [["u", 0], ["v", 0], ["slots", 0]];
+
+  measure() {}
 
   overhang({size}) {
     return size / 2 + 1;
@@ -312,26 +381,45 @@ function placeUniforms(gl, at, {x, y}, m, region) {
   gl.uniform2f(at.size, region.width, region.height);
 }
 
-function whole(series, x, y) {
+// What goes to the GPU as it lies in the series; `spans`: [slot, begin, end] of the points of each.
+function whole(series, vertical, x, y) {
   const slots = new Uint32Array(series.arrays.x.length);
   for (let k = 0; k < series.count; k++) slots.fill(k, series.start[k], series.start[k] + series.capacity[k]);
-  return {u: series.units("x", x.log), v: series.units("y", y.log), slots};
+  const spans = () => Array.from(series.start, (begin, k) => [k, begin, begin + series.length[k]]);
+  return {u: series.units("x", x.log), v: series.units(vertical, y.log), slots, spans};
 }
 
 // The selected runs alone, with a gap before, between and behind them.
-function gathered(series, x, y) {
+function gathered(series, vertical, x, y) {
   const {runs} = series;
-  const u = series.units("x", x.log), v = series.units("y", y.log);
+  const u = series.units("x", x.log), v = series.units(vertical, y.log);
   let length = 1;
   for (let r = 0; r < runs.length; r += 3) length += runs[r + 2] - runs[r + 1] + 1;
   const arrays = {u: new Float32Array(length).fill(NaN), v: new Float32Array(length).fill(NaN), slots: new Uint32Array(length)};
+  const spans = [];
   let to = 1;
   for (let r = 0; r < runs.length; r += 3) {
     const [slot, begin, end] = runs.subarray(r, r + 3);
     arrays.u.set(u.subarray(begin, end), to);
     arrays.v.set(v.subarray(begin, end), to);
     arrays.slots.fill(slot, to, to + end - begin);
+    spans.push([slot, to, to + end - begin]);
     to += end - begin + 1;
   }
-  return arrays;
+  return {...arrays, spans: () => spans};
+}
+
+// Of dashed lines the distance from their beginning to each point; a gap begins anew.
+function travelled(series, {u, v, spans}, scaleX, scaleY) {
+  const distances = new Float32Array(u.length);
+  for (const [slot, begin, end] of spans()) {
+    if (!series.dash[slot]) continue;
+    let distance = 0;
+    for (let i = begin + 1; i < end; i++) {
+      const step = Math.hypot((u[i] - u[i - 1]) * scaleX, (v[i] - v[i - 1]) * scaleY);
+      distance = Number.isFinite(step) ? distance + step : 0;
+      distances[i] = distance;
+    }
+  }
+  return distances;
 }

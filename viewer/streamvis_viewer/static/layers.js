@@ -1,5 +1,5 @@
-// LineLayer and PointLayer: Bokeh renderers that draw packed series. A thin shell: the points are in series.js, where they go on
-// screen in axis.js, what draws them in canvas.js, raster.js and gl.js. Import after Bokeh's scripts and before it embeds anything.
+// LineLayer and PointLayer: Bokeh renderers that draw packed series. A thin shell: the points are in levels.js and series.js, where
+// they go on screen in axis.js, what draws them in canvas.js, raster.js and gl.js. Import after Bokeh's scripts and before it embeds anything.
 //
 // Without WebGL, an exact picture of many points takes longer than a frame. Then a picture that has changed is drawn by raster.js,
 // and once more, exactly, when nothing has changed for a while. Exports are always exact.
@@ -7,13 +7,15 @@
 import {isUsable, placement} from "./axis.js";
 import {countPoints, isRaster, paintLines, paintPoints} from "./canvas.js";
 import {LinePainter, PointPainter, sharedContext, watchers} from "./gl.js";
+import {Levels} from "./levels.js";
 import {Sheet, rasterLines, rasterPoints} from "./raster.js";
-import {PackedSeries} from "./series.js";
+
 
 const FEW_POINTS = 5_000; // up to so many, an exact paint that took long was only interrupted
 const MANY_POINTS = 150_000; // beyond so many, it takes long whatever the last one took
 const SLOW_MS = 40;
 const REST_MS = 250;
+const GHOST = 0.25; // the opacity of a line beside its moving average
 const REST_PER_PAINT = 2; // the exact picture of a busy plot shall not take most of the time
 
 /** The live layers of this page, by plot key. */
@@ -61,9 +63,11 @@ class Haste {
 
 /** What the page talks to: the series of one plot. Every method that changes something repaints. */
 class Layer {
+  onpaint = null; // called with the view that was painted, see levels.js
+
   #view;
-  #series = new PackedSeries();
-  #painter;
+  #levels = new Levels();
+  #painters = new Map(); // by set of points, and by the column that is drawn along y
   #paints = 0;
   #points = 0;
   #paint_ms = 0;
@@ -73,9 +77,8 @@ class Layer {
   #haste = new Haste(() => this.#view.request_paint());
   #repaint = () => this.repaint();
 
-  constructor(view, painter) {
+  constructor(view) {
     this.#view = view;
-    this.#painter = painter;
     watchers.add(this.#repaint);
   }
 
@@ -96,45 +99,68 @@ class Layer {
   }
 
   get origin() {
-    return this.#series.origin;
+    return this.#levels.base.origin;
   }
 
   get count() {
-    return this.#series.count;
+    return this.#levels.base.count;
   }
 
-  replace(points) {
-    this.#series.replace(points);
+  /** All points anew; `level`: {budget, thins} where they are not all that there are, see levels.js. */
+  replace(points, level) {
+    this.#levels.replace(points, level);
     this.#changed();
   }
 
   append(points) {
-    this.#series.append(points);
+    this.#levels.append(points);
     this.#changed();
   }
 
   addSeries(rgba) {
-    this.#series.addSeries(rgba);
+    this.#levels.addSeries(rgba);
     this.#changed();
   }
 
   clearSeries(slots) {
-    this.#series.clearSeries(slots);
+    this.#levels.clearSeries(slots);
     this.#changed();
   }
 
   setColors(rgba) {
-    this.#series.setColors(rgba);
+    this.#levels.setColors(rgba);
+    this.#repaint();
+  }
+
+  setStyle(slots, style) {
+    this.#levels.setStyle(slots, style);
     this.#repaint();
   }
 
   setVisible(slots, visible) {
-    this.#series.setVisible(slots, visible);
+    this.#levels.setVisible(slots, visible);
     this.#changed();
   }
 
+  setSmoothing(weight) {
+    this.#levels.smooth(weight);
+    this.#changed();
+  }
+
+  setDetail(points, about) {
+    this.#levels.setDetail(points, about);
+    this.#repaint();
+  }
+
+  /** `image`: {width, height, rgba}. */
+  async setDensity({width, height, rgba}, about) {
+    const image = new ImageData(new Uint8ClampedArray(rgba.buffer, rgba.byteOffset, rgba.length), width, height);
+    this.#levels.setDensity(await createImageBitmap(image), about);
+    this.#repaint();
+  }
+
   select(value) {
-    this.#series.select(value);
+    this.#levels.select(value);
     this.#changed();
   }
 
@@ -144,45 +170,101 @@ class Layer {
     this.#view.request_paint();
   }
 
-  bounds() {
+  /** The extent of what is shown; "robust": without what lies far out. */
+  bounds(fit = "all") {
     const {x_scale, y_scale} = this.#view.coordinates;
-    return this.#series.bounds(x_scale.type === "LogScale", y_scale.type === "LogScale");
+    const logs = [x_scale.type === "LogScale", y_scale.type === "LogScale"];
+    return fit === "robust" ? this.#levels.base.robustBounds(...logs) : this.#levels.base.bounds(...logs);
+  }
+
+  /** How many points have no place on the axes only because these are logarithmic. */
+  unplaced() {
+    const {log} = this.view;
+    return this.#levels.base.unplaced(...log);
   }
 
   nearest(sx, sy) {
-    const plot = this.#plot();
-    return plot && this.#series.nearest(sx, sy, plot, plot.frame);
+    const {view} = this;
+    const plot = view && this.#plot(this.#levels.finest(view)?.series ?? this.#levels.base);
+    return plot ? plot.series.nearest(sx, sy, plot, plot.frame) : null;
   }
 
+  /** What the axes show; null where they show nothing. */
+  get view() {
+    const {x_scale, y_scale} = this.#view.coordinates;
+    const {bbox} = this.plot_view.frame;
+    const [x, y] = [x_scale, y_scale].map(({source_range: {start, end}}) => [Math.min(start, end), Math.max(start, end)]);
+    return x[0] < x[1] && y[0] < y[1]
+      ? {x, y, log: [x_scale.type === "LogScale", y_scale.type === "LogScale"], width: bbox.width, height: bbox.height}
+      : null;
+  }
+
+  /** Whether a closer look would show more. */
+  get wants() {
+    const {view} = this;
+    return Boolean(view && this.#levels.wants(view));
+  }
+
+  // Painting must never throw, for that would wedge the plot.
   paint(ctx) {
-    const plot = this.#plot();
-    if (!plot) return;
+    const {view} = this;
+    if (!view) return;
     const began = performance.now();
-    const {pen: style} = this.#view;
-    const context = isRaster(ctx) ? sharedContext() : null;
-    const hasty = !context && this.#isLiveCanvas(ctx) && this.#haste.isDue(this.#picture(plot), countPoints(this.#series));
-    if (context) this.#points = this.#painter.paint(context, ctx, plot, style);
-    else if (hasty) this.#points = this.#view.paint_raster((this.#sheet ??= new Sheet()), ctx, plot, style);
-    else this.#points = this.#view.paint_canvas(ctx, plot, style);
+    const fine = this.#levels.finest(view);
+    this.#painted = fine?.image ? this.#paintImage(ctx, fine) : this.#paintSeries(ctx, fine?.series ?? this.#levels.base);
     this.#paint_ms = performance.now() - began;
-    this.#painted = hasty ? "raster" : "exact";
-    if (!hasty) this.#haste.exact_ms = this.#paint_ms;
+    if (this.#painted === "exact") this.#haste.exact_ms = this.#paint_ms;
     this.#paints++;
+    this.onpaint?.(view);
   }
 
   release() {
     this.#haste.cancel();
     watchers.delete(this.#repaint);
-    this.#painter.release();
+    for (const painter of this.#painters.values()) painter.release();
   }
 
-  // null where the axes show nothing (a window without extent): painting must never throw, for that would wedge the plot
-  #plot() {
+  #paintSeries(ctx, series) {
+    const plots = (series.vertical === "s" ? ["y", "s"] : ["y"]).map(vertical => this.#plot(series, vertical));
+    if (plots.some(plot => !plot)) return "exact";
+    const context = isRaster(ctx) ? sharedContext() : null;
+    const hasty = !context && this.#isLiveCanvas(ctx) && this.#haste.isDue(this.#picture(plots[0]), countPoints(series));
+    for (const plot of plots) {
+      const style = {...this.#view.pen};
+      if (plot.vertical !== series.vertical) style.alpha *= GHOST;
+      if (context) this.#points = this.#painter(plot).paint(context, ctx, plot, style);
+      else if (hasty) this.#points = this.#view.paint_raster((this.#sheet ??= new Sheet()), ctx, plot, style);
+      else this.#points = this.#view.paint_canvas(ctx, plot, style);
+    }
+    return hasty ? "raster" : "exact";
+  }
+
+  #painter({series, vertical}) {
+    const key = `${series === this.#levels.base} ${vertical}`;
+    if (!this.#painters.has(key)) this.#painters.set(key, this.#view.make_painter());
+    return this.#painters.get(key);
+  }
+
+  #paintImage(ctx, {image, view}) {
+    const {x_scale, y_scale} = this.#view.coordinates;
+    const [left, right] = view.x.map(value => x_scale.compute(value));
+    const [bottom, top] = view.y.map(value => y_scale.compute(value));
+    ctx.save();
+    ctx.imageSmoothingEnabled = false;
+    ctx.globalAlpha = this.#view.pen.alpha;
+    ctx.drawImage(image, left, top, right - left, bottom - top);
+    ctx.restore();
+    this.#points = 0;
+    return "density";
+  }
+
+  // null where the axes show nothing (a window without extent)
+  #plot(series, vertical = series.vertical) {
     const {x_scale, y_scale} = this.#view.coordinates;
     const {bbox: frame} = this.plot_view.frame;
-    const x = placement(x_scale, this.origin.x, (frame.left + frame.right) / 2);
-    const y = placement(y_scale, this.origin.y, (frame.top + frame.bottom) / 2);
-    return isUsable(x) && isUsable(y) ? {series: this.#series, x, y, frame} : null;
+    const x = placement(x_scale, series.origin.x, (frame.left + frame.right) / 2);
+    const y = placement(y_scale, series.origin.y, (frame.top + frame.bottom) / 2);
+    return isUsable(x) && isUsable(y) ? {series, vertical, x, y, frame} : null;
   }
 
   // not that of an export, nor of SVG
@@ -203,7 +285,7 @@ class Layer {
 class LayerView extends DataRendererView {
   initialize() {
     super.initialize();
-    this.live = new Layer(this, this.make_painter());
+    this.live = new Layer(this);
     layers.set(this.model.key, this.live);
   }
 

@@ -134,6 +134,9 @@ async function main() {
   const ready = bokehReady(cells.map(cell => cell.dataset.key)).then(views => new Page(views, cells, state));
 
   const connection = new Connection(settings.token, status);
+  ready.then(({plots}) => {
+    for (const {index, data} of plots) data.onlook = look => connection.send(`look ${JSON.stringify({plot: index, ...look})}`);
+  });
   connection.onframe = async ({op, plot, arrays}) => {
     const page = await ready;
     if (op === Op.TICK) {

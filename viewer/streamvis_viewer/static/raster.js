@@ -1,7 +1,7 @@
 // The quick painters for a 2D context: whole device pixels, opaque, without anti-aliasing, a tenth of the exact ones' time.
 // They draw what moves; layers.js has canvas.js draw it exactly once it rests.
 
-import {forVisible} from "./canvas.js";
+import {DASHES, forVisible} from "./canvas.js";
 import {markerDistance} from "./markers.js";
 
 /** Pixels of the plot's frame, which keep their memory from one paint to the next. */
@@ -50,9 +50,20 @@ export class Sheet {
 export function rasterLines(sheet, ctx, plot, {width, alpha}) {
   const {series} = plot;
   const pixels = sheet.begin(ctx, plot, 1); // the margin's columns take what lies beyond the frame
-  const brush = new Brush(sheet, series.units("x", plot.x.log), series.units("y", plot.y.log), width * sheet.ratio);
-  const points = forInked(series, alpha, (ink, begin, end) => brush.trace(ink, begin, end));
+  const thickness = width * sheet.ratio;
+  const brush = new Brush(sheet, series.units("x", plot.x.log), series.units(plot.vertical, plot.y.log));
+  const special = []; // few: lines with a dash or a width of their own, drawn over the others
+  brush.take(thickness);
+  const points = forInked(series, alpha, (ink, begin, end, slot) => {
+    if (series.width[slot] === 1 && series.dash[slot] === 0) brush.trace(ink, begin, end);
+    else special.push([ink, begin, end, slot]);
+  });
   if (brush.spread) widen(pixels, sheet.width, brush.spread);
+  for (const [ink, begin, end, slot] of special) {
+    brush.takeWhole(thickness * series.width[slot], series.dash[slot]);
+    brush.trace(ink, begin, end);
+  }
+  brush.take(thickness);
   brush.dots(Math.max(width, 2) * sheet.ratio);
   sheet.finish(ctx);
   return points;
@@ -68,7 +79,7 @@ export function rasterPoints(sheet, ctx, plot, {marker, size, alpha}) {
   const stamp = stampOf(marker, size * sheet.ratio, reach, width);
   const [right, bottom] = [width - reach, height - reach];
   const u = series.units("x", plot.x.log);
-  const v = series.units("y", plot.y.log);
+  const v = series.units(plot.vertical, plot.y.log);
   const points = forInked(series, alpha, (ink, begin, end) => {
     for (let i = begin; i < end; i++) {
       const x = u[i] * ax + bx;
@@ -82,13 +93,14 @@ export function rasterPoints(sheet, ctx, plot, {marker, size, alpha}) {
   return points;
 }
 
-// Visits the runs that show with their colour, opaque, as a pixel; returns how many points they have.
+// Visits the runs that show with their colour as a pixel, which replaces what is below it; returns how many points they have.
 function forInked(series, alpha, visit) {
   let points = 0;
-  const inks = new Uint32Array(series.rgba.slice().buffer);
+  const rgba = series.rgba.map((value, i) => (i % 4 === 3 ? Math.round(value * alpha) : value));
+  const inks = new Uint32Array(rgba.buffer);
   forVisible(series, (slot, begin, end) => {
     points += end - begin;
-    if (series.rgba[4 * slot + 3] * alpha > 0) visit((inks[slot] | 0xff000000) >>> 0, begin, end);
+    if (rgba[4 * slot + 3] > 0) visit(inks[slot], begin, end, slot);
   });
   return points;
 }
@@ -96,20 +108,34 @@ function forInked(series, alpha, visit) {
 /** Draws polylines as vertical runs of pixels: all points of a series within a pixel column become one. */
 class Brush {
   #lone = [];
-
+  #sheet;
   #run;
+  #dash = null;
 
-  constructor(sheet, u, v, thickness) {
+  constructor(sheet, u, v) {
     Object.assign(this, {place: sheet.place, beyond: sheet.width - 1, u, v});
+    this.#sheet = sheet;
+  }
+
+  /** How thick the next lines are; `widen` makes them so to the right. */
+  take(thickness) {
     this.half = Math.max(0, thickness - 1) / 2; // what a run extends beyond the line's centre
-    this.#run = runner(sheet, this.half);
     this.spread = Math.max(0, Math.round(thickness) - 1); // columns that `widen` adds on the right
+    this.#run = runner(this.#sheet, this.half);
+    this.#dash = null;
+  }
+
+  /** The same for lines that are drawn in their whole thickness at once, and with dashes of that number. */
+  takeWhole(thickness, dash) {
+    this.take(thickness);
+    this.#run = spreader(this.#run, this.spread, this.beyond);
+    if (dash) this.#dash = new Dash(DASHES[dash], this.#sheet.ratio);
   }
 
   trace(ink, begin, end) {
     const {u, v, beyond, place: {ax, ay, by}} = this;
     const bx = this.place.bx - this.spread / 2;
-    const run = this.#run;
+    const run = this.#dash ? this.#dash.over(this.#run) : this.#run;
     let joined = 0; // points since the last gap
     let column = 0, lastX = 0, lastY = 0, low = 0, high = 0;
     for (let i = begin; i < end; i++) {
@@ -162,6 +188,41 @@ class Brush {
     if (joined === 1) this.#lone.push([ink, x + this.spread / 2, y]);
     else this.#run(ink, column, low, high);
   }
+}
+
+// Leaves out the columns of a line that its pattern leaves out.
+class Dash {
+  #pattern;
+  #period;
+
+  constructor(pattern, ratio) {
+    this.#pattern = pattern.map(length => length * ratio);
+    this.#period = this.#pattern.reduce((sum, length) => sum + length, 0);
+  }
+
+  /** `run` for a new line. */
+  over(run) {
+    let travelled = 0;
+    return (ink, column, low, high) => {
+      if (this.#isOn(travelled % this.#period)) run(ink, column, low, high);
+      travelled += Math.max(1, high - low);
+    };
+  }
+
+  #isOn(at) {
+    for (let i = 0; i < this.#pattern.length; i++) {
+      if (at < this.#pattern[i]) return i % 2 === 0;
+      at -= this.#pattern[i];
+    }
+    return true;
+  }
+}
+
+// The same as `run`, in so many columns more.
+function spreader(run, spread, beyond) {
+  return (ink, column, low, high) => {
+    for (let c = column; c <= Math.min(column + spread, beyond); c++) run(ink, c, low, high);
+  };
 }
 
 // A function that fills a column's pixels from row `low` to row `high`, and `half` beyond them.

@@ -6,8 +6,12 @@
 
 const GROWTH = 1.5;
 const LEAST_ROOM = 64; // elements a growing slab gains at least
+const UNBIASED = 1 << 20; // points after which an average has forgotten its start
+const MOST_ASKED = 20_000; // points whose quantiles stand for those of all
+const ROBUST_MARGIN = 0.1;
 const MOST_CHANGES = 256; // beyond this, copying everything is no dearer than copying the changes
 
+const isSame = (a, b) => a === b || (a !== a && b !== b);
 const isGap = (a, b) => !Number.isFinite(a) || !Number.isFinite(b);
 
 /** The unit in which an axis is linear: the offset itself, or on a logarithmic axis the distance to the origin's logarithm. */
@@ -27,10 +31,14 @@ export class PackedSeries {
   #indexed = null; // points per slot that the index holds
   #boundsOf = null; // bounds per slot, and how many of its points they hold
 
+  #averages; // of each slot: what its moving average goes on from
+  #selected = null; // the value itself, not its offset
+
   constructor() {
     this.selected = null;
+    this.weight = 0; // of what came before, in the moving average that is `s`; 0: there is none
     this.revision = 0; // counts the changes that touch everything
-    this.paletteRevision = 0; // counts the changes of colour and visibility
+    this.paletteRevision = 0; // counts the changes of colour, style and visibility
     const none = new Float32Array(0);
     this.replace({origin: {x: 0, y: 0}, counts: new Uint32Array(0), x: none, y: none, rgba: new Uint8Array(0)});
   }
@@ -39,27 +47,55 @@ export class PackedSeries {
     return this.length.length;
   }
 
-  /** All series at once, concatenated in slot order; every slot becomes visible, the selection stays. */
-  replace({origin, counts, x, y, rgba, t}) {
+  /** The column that is drawn along y. */
+  get vertical() {
+    return this.arrays.s ? "s" : "y";
+  }
+
+  /**
+   * All series at once, concatenated in slot order; every slot becomes visible, selection and smoothing stay.
+   * `rest`: further columns, kept as they are. `smoothed`: {values, weight, written}, y's moving average where the points are too
+   * few to make it from them, and how many points each series has really.
+   */
+  replace({origin, counts, x, y, rgba, t, rest = [], smoothed = null}) {
     const n = counts.length;
     checkPoints(counts, x, y, t);
     if (rgba.length !== 4 * n) throw new RangeError(`${rgba.length} bytes of colour for ${n} series: expected 4 each`);
-    this.origin = {x: origin.x, y: origin.y};
+    this.origin = {x: origin.x, y: origin.y, t: origin.t ?? 0};
     this.rgba = Uint8Array.from(rgba);
     this.visible = new Uint8Array(n).fill(1);
+    this.width = new Float32Array(n).fill(1); // multiplies the layer's
+    this.dash = new Uint8Array(n); // of DASHES in canvas.js
     this.sorted = new Uint8Array(n).fill(1); // x never decreases: nearest() may bisect
     this.start = new Uint32Array(n);
     this.capacity = new Uint32Array(n);
     this.length = new Uint32Array(n);
     this.arrays = {x: null, y: null, t: t ? new Float32Array(0) : null};
+    rest.forEach((_, i) => (this.arrays[`rest${i}`] = null));
+    if (smoothed) this.arrays.s = null;
+    this.#averages = {last: new Float64Array(n), count: new Float64Array(n)};
     this.#layOut(Uint32Array.from(counts, c => c && c + 1));
-    this.#put(Uint32Array.from(counts.keys()), counts, x, y, t);
+    this.#put(Uint32Array.from(counts.keys()), counts, {x, y, t, rest, s: smoothed?.values});
+    if (smoothed) this.#takeAverages(smoothed);
+    else if (this.weight) this.#smoothAll();
+    this.#choose();
     this.#rewritten();
     this.paletteRevision++;
   }
 
+  /** From now on `s` is y's moving average, whose `weight` is that of what came before; 0: there is none. */
+  smooth(weight) {
+    if (weight === this.weight) return;
+    this.weight = weight;
+    delete this.arrays.s;
+    delete this.arrays["log s"];
+    if (weight) this.#smoothAll();
+    this.revision++;
+    this.changes = [];
+  }
+
   /** New points of existing slots, concatenated. */
-  append({slots, counts, x, y, t}) {
+  append({slots, counts, x, y, t, rest = []}) {
     checkPoints(counts, x, y, t);
     if (slots.length !== counts.length) throw new RangeError(`${slots.length} slots, but ${counts.length} counts`);
     for (const k of slots) {
@@ -67,7 +103,7 @@ export class PackedSeries {
     }
     if (t && !this.arrays.t) this.arrays.t = new Float32Array(this.arrays.x.length).fill(NaN);
     this.#makeRoom(slots, counts);
-    this.#put(slots, counts, x, y, t);
+    this.#put(slots, counts, {x, y, t, rest});
     this.#runs = null;
   }
 
@@ -78,7 +114,10 @@ export class PackedSeries {
     for (const name of ["start", "capacity", "length"]) this[name] = extended(this[name], more, 0);
     this.start.fill(end, this.count - more);
     this.visible = extended(this.visible, more, 1);
+    this.width = extended(this.width, more, 1);
+    this.dash = extended(this.dash, more, 0);
     this.sorted = extended(this.sorted, more, 1);
+    for (const name of ["last", "count"]) this.#averages[name] = extended(this.#averages[name], more, 0);
     this.rgba = extended(this.rgba, 4 * more, 0);
     this.rgba.set(rgba, this.rgba.length - rgba.length);
     this.#boundsOf = null;
@@ -91,7 +130,7 @@ export class PackedSeries {
   clearSeries(slots) {
     for (const k of slots) {
       for (const array of this.#all()) array.fill(NaN, this.start[k], this.start[k] + this.length[k]);
-      this.length[k] = 0;
+      this.length[k] = this.#averages.last[k] = this.#averages.count[k] = 0;
       this.sorted[k] = 1;
     }
     this.#rewritten();
@@ -103,20 +142,34 @@ export class PackedSeries {
     this.paletteRevision++;
   }
 
+  /** `width` multiplies the layer's, `dash` is a number of DASHES in canvas.js; what is not given stays. */
+  setStyle(slots, {width, dash}) {
+    for (const k of slots) {
+      if (width !== undefined) this.width[k] = width;
+      if (dash !== undefined) this.dash[k] = dash;
+    }
+    this.paletteRevision++;
+  }
+
   setVisible(slots, visible) {
     for (const k of slots) this.visible[k] = visible ? 1 : 0;
     this.paletteRevision++;
   }
 
-  /** From now on only the points whose t equals `value` count (compared as float32); null: all. */
+  /** From now on only the points whose t equals `value` count (compared as float32), or is NaN; null: all. */
   select(value) {
-    this.selected = value === null ? null : Math.fround(value);
-    this.#runs = null;
+    this.#selected = value;
+    this.#choose();
     this.revision++;
     this.changes = [];
   }
 
-  /** The coordinates along "x" or "y" in the unit of the axis; element i belongs to element i of x. */
+  #choose() {
+    this.selected = this.#selected === null ? null : Math.fround(this.#selected - this.origin.t);
+    this.#runs = null;
+  }
+
+  /** The coordinates along "x", "y" or "s" in the unit of the axis; element i belongs to element i of x. */
   units(name, log) {
     if (!log) return this.arrays[name];
     const logName = `log ${name}`;
@@ -130,6 +183,44 @@ export class PackedSeries {
   /** What is drawn, selection applied: (slot, begin, end) for every contiguous run of points. */
   get runs() {
     return (this.#runs ??= this.selected === null ? this.#allRuns() : this.#selectedRuns());
+  }
+
+  /** How many of the visible, selected points have no place on a logarithmic axis, but would have on a linear one. */
+  unplaced(logX, logY) {
+    if (!logX && !logY) return 0;
+    const {x, y} = this.arrays;
+    const u = this.units("x", logX);
+    const v = this.units("y", logY);
+    let count = 0;
+    this.#forVisible((slot, begin, end) => {
+      for (let i = begin; i < end; i++) count += isGap(u[i], v[i]) && !isGap(x[i], y[i]);
+    });
+    return count;
+  }
+
+  /** The bounds without the lowest and the highest hundredth of y; of very many points some are asked. */
+  robustBounds(logX, logY) {
+    const all = this.bounds(logX, logY);
+    if (!all) return null;
+    const v = this.arrays[this.vertical];
+    const runs = this.runs;
+    let total = 0;
+    this.#forVisible((slot, begin, end) => (total += end - begin));
+    const step = Math.ceil(total / MOST_ASKED);
+    const asked = [];
+    let next = 0;
+    for (let r = 0, before = 0; r < runs.length; r += 3) {
+      const [slot, begin, end] = runs.subarray(r, r + 3);
+      if (!this.visible[slot]) continue;
+      for (; next < before + end - begin; next += step) asked.push(v[begin + next - before]);
+      before += end - begin;
+    }
+    const origin = this.origin.y;
+    const values = Float64Array.from(asked.filter(value => Number.isFinite(value) && !(logY && value + origin <= 0))).sort();
+    if (!values.length) return all;
+    const [low, high] = [0.01, 0.99].map(part => values[Math.round(part * (values.length - 1))] + origin);
+    const margin = logY ? 0 : ROBUST_MARGIN * (high - low);
+    return {...all, y0: Math.max(all.y0, low - margin), y1: Math.min(all.y1, high + margin)};
   }
 
   /** Data bounds of the visible, selected points that have a place on the axes; null when there are none. */
@@ -149,7 +240,7 @@ export class PackedSeries {
   nearest(sx, sy, axes, frame) {
     const best = {slot: -1, at: -1, squared: Infinity};
     const u = this.units("x", axes.x.log);
-    const v = this.units("y", axes.y.log);
+    const v = this.units(this.vertical, axes.y.log);
     const {x: {a: ax, b: bx}, y: {a: ay, b: by}} = axes;
     const target = fromUnit((sx - bx) / ax, this.origin.x, axes.x.log);
     let slot = 0;
@@ -182,7 +273,8 @@ export class PackedSeries {
       slot: best.slot,
       i: best.at - this.start[best.slot],
       x: this.arrays.x[best.at] + this.origin.x,
-      y: this.arrays.y[best.at] + this.origin.y,
+      y: this.arrays[this.vertical][best.at] + this.origin.y,
+      raw: this.arrays.y[best.at] + this.origin.y,
       distance_px: Math.sqrt(best.squared),
     };
   }
@@ -206,7 +298,7 @@ export class PackedSeries {
     this.#boundsOf = null;
   }
 
-  #put(slots, counts, x, y, t) {
+  #put(slots, counts, {x, y, t, rest, s}) {
     let from = 0;
     for (let j = 0; j < slots.length; j++) {
       const k = slots[j];
@@ -215,16 +307,55 @@ export class PackedSeries {
       this.arrays.x.set(x.subarray(from, until), begin);
       this.arrays.y.set(y.subarray(from, until), begin);
       if (t) this.arrays.t.set(t.subarray(from, until), begin);
+      rest.forEach((values, i) => this.arrays[`rest${i}`].set(values.subarray(from, until), begin));
+      if (s) this.arrays.s.set(s.subarray(from, until), begin);
+      else if (this.arrays.s) this.#smoothTail(k, begin, begin + counts[j]);
       this.length[k] += counts[j];
       this.#written(k, begin, begin + counts[j]);
       from = until;
     }
   }
 
+  #smoothAll() {
+    this.arrays.s = new Float32Array(this.arrays.x.length).fill(NaN);
+    for (const values of Object.values(this.#averages)) values.fill(0);
+    for (let k = 0; k < this.count; k++) this.#smoothTail(k, this.start[k], this.start[k] + this.length[k]);
+  }
+
+  // Averages the points [begin, end) of a series behind those before them: TensorBoard's average, free of the bias of its start.
+  #smoothTail(slot, begin, end) {
+    const {y, s} = this.arrays;
+    const {weight} = this;
+    let last = this.#averages.last[slot];
+    let count = this.#averages.count[slot];
+    for (let i = begin; i < end; i++) {
+      s[i] = y[i];
+      if (!Number.isFinite(y[i])) continue;
+      last = weight * last + (1 - weight) * y[i];
+      count++;
+      s[i] = count < UNBIASED ? last / (1 - weight ** count) : last;
+    }
+    this.#averages.last[slot] = last;
+    this.#averages.count[slot] = count;
+  }
+
+  #takeAverages({weight, written}) {
+    this.weight = weight;
+    const {s} = this.arrays;
+    for (let k = 0; k < this.count; k++) {
+      let at = this.start[k] + this.length[k] - 1;
+      while (at >= this.start[k] && !Number.isFinite(s[at])) at--;
+      if (at < this.start[k]) continue;
+      this.#averages.count[k] = written[k];
+      this.#averages.last[k] = s[at] * (1 - weight ** written[k]);
+    }
+  }
+
   #written(slot, begin, end) {
     const x = this.arrays.x;
-    if (this.arrays["log x"]) this.#computeLog("x", begin, end);
-    if (this.arrays["log y"]) this.#computeLog("y", begin, end);
+    for (const name of ["x", "y", "s"]) {
+      if (this.arrays[`log ${name}`]) this.#computeLog(name, begin, end);
+    }
     for (let i = begin; i < end && this.sorted[slot]; i++) {
       if (!(i === this.start[slot] ? x[i] === x[i] : x[i] >= x[i - 1])) this.sorted[slot] = 0;
     }
@@ -239,7 +370,7 @@ export class PackedSeries {
   #computeLog(name, begin, end) {
     const from = this.arrays[name];
     const to = this.arrays[`log ${name}`];
-    const origin = this.origin[name];
+    const origin = this.origin[name === "s" ? "y" : name];
     for (let i = begin; i < end; i++) to[i] = toUnit(from[i], origin, true);
   }
 
@@ -262,7 +393,7 @@ export class PackedSeries {
       total += capacity[k];
     }
     for (const [name, old] of Object.entries(this.arrays)) {
-      if (old === null && name === "t") continue;
+      if (old === null && name === "t") continue; // there is no such column
       const array = new Float32Array(total).fill(NaN);
       for (let k = 0; k < start.length; k++) {
         if (this.length[k]) array.set(old.subarray(this.start[k], this.start[k] + this.length[k]), start[k]);
@@ -285,7 +416,7 @@ export class PackedSeries {
 
   #selectedRuns() {
     this.#indexTail();
-    const runs = Uint32Array.from(this.#index.get(this.selected) ?? []);
+    const runs = Uint32Array.from([...(this.#index.get(NaN) ?? []), ...(this.#index.get(this.selected) ?? [])]);
     for (let r = 0; r < runs.length; r += 3) {
       runs[r + 1] += this.start[runs[r]];
       runs[r + 2] += this.start[runs[r]];
@@ -303,7 +434,7 @@ export class PackedSeries {
       for (let i = this.#indexed[k]; i < this.length[k];) {
         const value = t[this.start[k] + i];
         let end = i + 1;
-        while (end < this.length[k] && t[this.start[k] + end] === value) end++;
+        while (end < this.length[k] && isSame(t[this.start[k] + end], value)) end++;
         this.#addRun(value, k, i, end);
         i = end;
       }
