@@ -19,6 +19,7 @@ from streamvis_viewer import serving
 from streamvis_viewer.access import Access, is_loopback
 from streamvis_viewer.frames import Op, decode
 from streamvis_viewer.server import WebOptions, parse_origin, parse_prefix
+from viewer.tests.sockets import hang_up
 
 TOKEN = "correct horse&battery"
 
@@ -77,7 +78,7 @@ def connect(url: str, token: str, query: str = "rows=loss", **headers: str) -> t
         seen: list[Op] = []
         while Op.TICK not in seen and isinstance(message := await socket.read_message(), bytes):
             seen.append(decode(message)[0])
-        socket.close()
+        await hang_up(socket)
         return seen, socket.close_code
 
     found: tuple[list[Op], int | None] = IOLoop(make_current=False).run_sync(run, timeout=20)

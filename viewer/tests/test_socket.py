@@ -20,6 +20,7 @@ from streamvis.server.run import ServerThread
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
 from streamvis_viewer.frames import PAGE, Op, decode
+from viewer.tests.sockets import hang_up
 
 SCHEMA = "loss: {columns: [x, y], names: loss}\nother: {columns: [x, y], names: other}\n"
 T = TypeVar("T")
@@ -96,7 +97,7 @@ def visit(url: str, query: str, script: Callable[[Page], Awaitable[T]]) -> T:
         try:
             return await script(page)
         finally:
-            page.connection.close()
+            await hang_up(page.connection)
 
     return asyncio.run(run())
 

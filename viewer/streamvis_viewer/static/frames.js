@@ -1,7 +1,7 @@
 // Frames of the data websocket; frames.py describes them.
 
 export const PAGE = 255;
-export const Op = Object.freeze({NOTE: 0, REPLACE: 1, APPEND: 2, ADD: 3, CLEAR: 4, COLORS: 5, TICK: 6});
+export const Op = Object.freeze({NOTE: 0, REPLACE: 1, APPEND: 2, CLEAR: 3, DETAIL: 4, DENSITY: 5, TICK: 6});
 
 const TYPES = {f4: Float32Array, f8: Float64Array, u4: Uint32Array, u1: Uint8Array};
 const utf8 = new TextDecoder();
