@@ -176,9 +176,14 @@ class LayerPage:
 
     def pixels(self, key: str = "A", border: int = 0) -> NDArray[np.uint8]:
         """The frame's pixels, `(row, column, rgba)`, after a repaint."""
-        shot = self.do("{ await repaint(argument[0]); return frame(...argument) }", [key, border])
+        return self.painted(key, border)[1]
+
+    def painted(self, key: str = "A", border: int = 0, change: str = "") -> tuple[str, NDArray[np.uint8]]:
+        """How the layer was painted, and the frame's pixels, after a repaint that follows at once after a change."""
+        script = f"{{ {change}; await repaint(argument[0]); return [layer().stats.painted, frame(...argument)] }}"
+        painted, shot = self.do(script, [key, border])
         flat = np.frombuffer(base64.b64decode(shot["data"]), np.uint8)
-        return flat.reshape(int(shot["height"]), int(shot["width"]), 4)
+        return painted, flat.reshape(int(shot["height"]), int(shot["width"]), 4)
 
 
 def plain(values: Any) -> list[float | None]:

@@ -555,9 +555,8 @@ def add(page: LayerPage, x: Any, y: Any, rgba: list[int] = RED, **more: Any) -> 
 
 def hasty(page: LayerPage) -> Pixels:
     """The frame's pixels while it changes."""
-    page.do("layer().repaint()")
-    pixels = page.pixels()
-    assert page.do("layer().stats.painted") == "raster"
+    painted, pixels = page.painted(change="layer().repaint()")
+    assert painted == "raster"
     return pixels
 
 
