@@ -661,9 +661,10 @@ def test_nothing_of_the_raster_is_outside_the_frame(busy: Open) -> None:
     add(page, [-500, 800], [-300, 500])
     add(page, [150, 150], [-900, 900])
     add(page, [-20, -10], [0, 200], BLUE)
-    outside = inked(page.pixels(border=15))
+    painted, pixels = page.painted(border=15, change="layer().repaint()")
+    outside = inked(pixels)
     outside[15:-14, 15:-14] = False
-    assert page.do("layer().stats.painted") == "raster"
+    assert painted == "raster"
     assert not outside.any()
     assert not is_color(page.pixels(), BLUE).any()
 

@@ -189,6 +189,7 @@ def test_the_view_follows_the_points_until_a_person_moves_it(data: ServerThread,
     write(data.uri, "run1", "loss", x=np.arange(11), y=np.arange(11.0))
     page = visit("/?rows=loss")
     until(lambda: page.evaluate(RANGES, "p0") == [-0.4, 10.4, -0.4, 10.4])
+    until(lambda: ink(page, BLUE) > 100)  # only then do Bokeh's tools hear of the mouse
     page.mouse.move(300, 300)
     page.mouse.down()
     page.mouse.move(360, 330, steps=4)
