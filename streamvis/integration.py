@@ -64,7 +64,8 @@ class MetricLogger:
     ) -> None:
         self.scope = scope
         self.strict = strict
-        self._columns = dict(columns or {})
+        self.columns = dict(columns or {})
+        """What every point has besides."""
         self._options = {"grpc_uri": grpc_uri, "strict": strict, **options}
         self._said: set[str] = set()
         self._lock = threading.Lock()
@@ -95,7 +96,7 @@ class MetricLogger:
             number, now = _integer(step), time.time()
             when = _number(metrics.get("epoch", math.nan) if epoch is None else epoch)
             seen: set[str] = set()
-            for name, value in _flat(metrics):
+            for name, value in flat(metrics):
                 if name == "epoch":
                     continue
                 if name in seen:
@@ -113,7 +114,7 @@ class MetricLogger:
 
     def write(self, name: str, /, *, start_index: int = 0, **columns: Any) -> None:
         """Logs one write of any columns, and those that every metric has."""
-        self.logger.write(name, start_index=start_index, **columns, **self._columns)
+        self.logger.write(name, start_index=start_index, **columns, **self.columns)
 
     def log_config(self, params: Any) -> None:
         """Merges hyperparameters of any kind into the scope's config.
@@ -220,10 +221,11 @@ def _joined(path: str, name: object) -> str:
     return f"{path}.{name}" if path else str(name)
 
 
-def _flat(metrics: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+def flat(metrics: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested dicts, their names joined with slashes."""
     for name, value in metrics.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{path}{name}/")
+            yield from flat(value, f"{path}{name}/")
         else:
             yield f"{path}{name}", value
 

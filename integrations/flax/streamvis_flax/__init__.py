@@ -10,16 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamvis_flax.callback import StreamvisCallback
+    from streamvis_flax.collecting import collect, log
+    from streamvis_flax.in_jit import log_in_jit
+    from streamvis_flax.periodic import StreamvisFlush, StreamvisHook
+    from streamvis_flax.writer import StreamvisWriter
 
-__all__ = ["StreamvisCallback"]
+__all__ = ["StreamvisCallback", "StreamvisFlush", "StreamvisHook", "StreamvisWriter", "collect", "log", "log_in_jit"]
 
-_HOMES = {"StreamvisCallback": "callback"}
+_HOMES = {
+    "StreamvisCallback": "callback",
+    "StreamvisFlush": "periodic",
+    "StreamvisHook": "periodic",
+    "StreamvisWriter": "writer",
+    "collect": "collecting",
+    "log": "collecting",
+    "log_in_jit": "in_jit",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'streamvis_flax' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"streamvis_flax.{_HOMES[name]}"), name)
+    try:
+        value = getattr(importlib.import_module(f"streamvis_flax.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name in ("flax", "jax"):
+            raise ImportError(f"{error.name} is not installed: pip install {error.name}") from error
+        raise
     globals()[name] = value
     return value
 

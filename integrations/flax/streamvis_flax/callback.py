@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import math
-import time
-from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
-import jax
-
-from streamvis import DataLogger, StreamvisError
-
-_FAILURES = (StreamvisError, ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
-
-_log = logging.getLogger("streamvis")
+from streamvis.errors import UsageError
+from streamvis_flax.run import FlaxRun, unboxed
+from streamvis_flax.statistics import histograms, named_leaves, norms
 
 
-class StreamvisCallback:
+class StreamvisCallback(FlaxRun):
     """Logs each metric of a step as a topic with the columns step, value, epoch and time.
 
         with StreamvisCallback("run24") as callback:
-            for step, batch in enumerate(batches):
+            for batch in batches:
                 state, metrics = train_step(state, batch)
-                callback(step, metrics)
+                callback(state, metrics)
 
-    Logs in the process of index 0 alone, and starts at the first use. What fails is reported once per metric by the
-    logging module; training goes on. While the server is away, points wait in the spool.
-
-    Each value is converted by `float()` in the call, which waits for the device when it is a jax array: for the speed
-    of a loop that never waits, call it every few steps. That arrays stay on the device until the next flush arrives
-    with the logger's jax adapter.
+    Nothing in a call waits for the device: what the step computed moves to the host at the next flush, in one transfer
+    with everything else. Values may be donated or changed in place afterwards.
 
     Args:
         scope: the run, such as "run24".
         grpc_uri: the data server; default STREAMVIS_GRPC_URI, else localhost:8081.
+        every: of the calls, each n-th logs its metrics.
+        statistics_every: of the calls with `params` or `grads`, each n-th logs statistics of them.
+        histograms: these are, besides the norms of all and of each array, histograms of each.
+        bins: of a histogram.
+        all_processes: every process logs; the column `process` of each point says which. Else the first does.
         strict: what fails raises.
         options: those of DataLogger.
 
@@ -44,68 +36,59 @@ class StreamvisCallback:
         UsageError: an argument that cannot work.
     """
 
-    def __init__(self, scope: str, grpc_uri: str | None = None, *, strict: bool = False, **options: Any) -> None:
-        self.logger = DataLogger(scope, grpc_uri, strict=strict, **options)
-        """For arrays and whatever else is no metric. It runs, once started, in the process of index 0 alone."""
-        self._strict = strict
-        self._active: bool | None = None
-        self._reported: set[str] = set()
-
-    def start(self) -> Self:
-        """Starts the logger, in the process of index 0. A second call does nothing."""
-        if self._active is None:
-            self._active = jax.process_index() == 0
-            if self._active:
-                self.logger.start()
-        return self
-
-    def __call__(self, step: Any, metrics: Mapping[str, Any], *, epoch: Any = None) -> None:
-        """Logs numbers, and numpy or jax scalars, under their names. The epoch may also be one of the metrics."""
-        with self._contained("metrics"):
-            self.start()
-            if not self._active:
-                return
-            number, now = int(step), time.time()
-            when = float(metrics.get("epoch", math.nan) if epoch is None else epoch)
-            for name, value in metrics.items():
-                if name != "epoch":
-                    with self._contained(name):
-                        self.logger.write(name, step=number, value=float(value), epoch=when, time=now)
-
-    def write_config(self, values: Mapping[str, Any]) -> None:
-        """Merges hyperparameters into the scope's config; see DataLogger.write_config."""
-        with self._contained("hyperparameters"):
-            self.start()
-            if self._active:
-                self.logger.write_config(values)
-
-    def flush(self, timeout: float | None = None) -> None:
-        """Returns when everything is stored or spooled, or after `timeout` seconds."""
-        if self._active:
-            with self._contained("everything"):
-                self.logger.flush(timeout)
-
-    def stop(self) -> None:
-        """Flushes and closes; see DataLogger.stop."""
-        self.logger.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def __init__(  # noqa: PLR0913 - the switches of one callback, all but the first two by keyword
+        self,
+        scope: str,
+        grpc_uri: str | None = None,
+        *,
+        every: int = 1,
+        statistics_every: int = 100,
+        histograms: bool = False,
+        bins: int = 64,
+        all_processes: bool = False,
+        strict: bool = False,
+        **options: Any,
     ) -> None:
-        self.stop()
+        for name, number in (("every", every), ("statistics_every", statistics_every), ("bins", bins)):
+            if number < 1:
+                raise UsageError(f"{name} is {number!r}; expected at least 1")
+        super().__init__(scope, grpc_uri, all_processes=all_processes, strict=strict, **options)
+        self._every = every
+        self._statistics_every = statistics_every
+        self._histograms = histograms
+        self._bins = bins
+        self._calls = self._calls_with_trees = 0
 
-    @contextlib.contextmanager
-    def _contained(self, what: str) -> Iterator[None]:
-        """Training does not end because a point cannot be logged."""
-        try:
-            yield
-        except _FAILURES as error:
-            if self._strict:
-                raise
-            if what not in self._reported:
-                self._reported.add(what)
-                scope, kind = self.logger.scope, type(error).__name__
-                _log.warning("cannot log %s of %r, said once: %s: %s", what, scope, kind, error)
+    def __call__(
+        self, step: Any, metrics: Mapping[str, Any], *, epoch: Any = None, params: Any = None, grads: Any = None
+    ) -> None:
+        """Logs one step's metrics, and now and then statistics of its parameters and gradients.
+
+        `step` is a number, on the host or on a device, or what has one: a TrainState or an nnx.Optimizer. The epoch
+        may also be one of the metrics. `params` and `grads` are pytrees, nnx modules or nnx states. Of steps that ran
+        in one `scan`, `step` and the values are arrays: a point for each. A value with one axis more than the step
+        has an index for each entry of its last axis, as of a `vmap` over an ensemble.
+        """
+        step = getattr(step, "step", step)
+        if self._calls % self._every == 0:
+            self.log(step, metrics, epoch)
+        self._calls += 1
+        if params is not None or grads is not None:
+            if self._calls_with_trees % self._statistics_every == 0:
+                self.log_statistics(step, params=params, grads=grads, epoch=epoch)
+            self._calls_with_trees += 1
+
+    def log_statistics(self, step: Any, *, params: Any = None, grads: Any = None, epoch: Any = None) -> None:
+        """Logs `weight/norm` and `gradient/norm`, of each array `…/norm/PATH`, and histograms as `…/histogram/PATH`."""
+        for kind, tree in (("weight", params), ("gradient", grads)):
+            if tree is not None and self.active:
+                with self.metrics.contained(f"{kind} statistics"):
+                    self._log_tree(kind, tree, getattr(step, "step", step), epoch)
+
+    def _log_tree(self, kind: str, tree: Any, step: Any, epoch: Any) -> None:
+        leaves = named_leaves(tree)
+        total, each = norms(leaves)
+        self.log(step, {f"{kind}/norm": total, **{f"{kind}/norm/{name}": norm for name, norm in each.items()}}, epoch)
+        if self._histograms:
+            for name, (centres, counts) in histograms(leaves, self._bins).items():
+                self.metrics.log_histogram(f"{kind}/histogram/{name}", centres, counts, unboxed(step), unboxed(epoch))

@@ -7,5 +7,5 @@ from streamvis import hookimpl
 
 @hookimpl
 def streamvis_adapters() -> dict[str, str]:
-    """The callback for a training loop."""
-    return {"flax": "streamvis_flax:StreamvisCallback"}
+    """The callback for a training loop, and the writer for one that uses clu's or flax's."""
+    return {"flax": "streamvis_flax:StreamvisCallback", "flax-writer": "streamvis_flax:StreamvisWriter"}
