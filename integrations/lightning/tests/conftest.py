@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from streamvis import Client
 from streamvis.server.run import ServerThread, serving
 
 STEPS, EPOCHS = 6, 2
@@ -103,12 +102,6 @@ def _tree(request: pytest.FixtureRequest) -> Tree:
     return Tree(package, ours.StreamvisLogger, ours.StreamvisCallback, DataLoader(data, batch_size=300), Model)
 
 
-@pytest.fixture(name="server")
-def _server() -> Iterator[ServerThread]:
-    with serving("memory:") as server:
-        yield server
-
-
 @pytest.fixture(name="make")
 def _make(tree: Tree, tmp_path: Path, server: ServerThread) -> Iterator[Callable[..., Any]]:
     """Loggers with a spool of the test's own, which end with the test."""
@@ -124,20 +117,6 @@ def _make(tree: Tree, tmp_path: Path, server: ServerThread) -> Iterator[Callable
         logger.metrics.stop()
 
 
-@pytest.fixture(name="stored")
-def _stored(server: ServerThread) -> Callable[..., dict[str, dict[str, Any]]]:
-    """All columns of each metric as lists; of an index other than 0 under name#index."""
-
-    def stored(of: ServerThread = server) -> dict[str, dict[str, Any]]:
-        with Client(of.uri) as client:
-            return {
-                f"{name}#{index}" if index else name: {column: values.tolist() for column, values in columns.items()}
-                for (_, name, index), columns in client.fetch("run").items()
-            }
-
-    return stored
-
-
 @pytest.fixture(name="arrives")
 def _arrives(stored: Callable[..., Any], wait_until: Callable[..., None]) -> Callable[[int], Any]:
     """What a server that starts on that port later gets of a fit and a test."""
@@ -148,20 +127,3 @@ def _arrives(stored: Callable[..., Any], wait_until: Callable[..., None]) -> Cal
             return stored(server)
 
     return arrives
-
-
-@pytest.fixture(name="config")
-def _config(server: ServerThread) -> Callable[[], dict[str, Any]]:
-    """The hyperparameters that are stored."""
-
-    def config() -> dict[str, Any]:
-        with Client(server.uri) as client:
-            return client.config("run")
-
-    return config
-
-
-@pytest.fixture(name="said")
-def _said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What streamvis reported."""
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "streamvis"]
