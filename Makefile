@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 INTEGRATIONS := $(patsubst %/pyproject.toml,%,$(wildcard integrations/*/pyproject.toml))
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,viewer $(INTEGRATIONS))
-PROTOC := PATH="$(CURDIR)/.venv-proto/bin:$$PATH" .venv-proto/bin/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=.
+PROTOC := PATH="$(CURDIR)/.venv-proto/bin:$$PATH" .venv-proto/bin/python -m grpc_tools.protoc -I. --python_out=. --mypy_out=.
 
 .PHONY: demo test check bench proto docs
 
@@ -24,7 +24,8 @@ bench: .venv/.test
 	set -e; for file in benchmarks/[!_]*.py; do $(BIN)/python $$file; done
 
 proto: .venv-proto/.stamp
-	$(PROTOC) streamvis/v1/streamvis.proto
+	$(PROTOC) --grpc_python_out=. --mypy_grpc_out=. streamvis/v1/streamvis.proto
+	$(PROTOC) streamvis/v1/health.proto streamvis/v1/reflection.proto
 
 docs: .venv/.test
 	$(BIN)/pytest tests/test_docs.py $(ARGS)

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COMPILER = ROOT / ".venv-proto" / "bin"
-GENERATED = ["streamvis_pb2.py", "streamvis_pb2.pyi", "streamvis_pb2_grpc.py", "streamvis_pb2_grpc.pyi"]
+PROTOCOLS = ["streamvis", "health", "reflection"]
 
 
 @pytest.mark.skipif(
@@ -20,13 +20,16 @@ GENERATED = ["streamvis_pb2.py", "streamvis_pb2.pyi", "streamvis_pb2_grpc.py", "
 def test_generated_code_is_up_to_date(tmp_path: Path) -> None:
     """Compiling the protocol again gives the files that are checked in, byte for byte."""
     outputs = [f"--{kind}_out={tmp_path}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    protocols = [f"streamvis/v1/{name}.proto" for name in PROTOCOLS]
     subprocess.run(
-        [COMPILER / "python", "-m", "grpc_tools.protoc", "-I.", *outputs, "streamvis/v1/streamvis.proto"],
+        [COMPILER / "python", "-m", "grpc_tools.protoc", "-I.", *outputs, *protocols],
         cwd=ROOT,
         env={**os.environ, "PATH": f"{COMPILER}:{os.environ['PATH']}"},
         check=True,
         capture_output=True,
     )
-    for name in GENERATED:
+    generated = [path.name for path in (ROOT / "streamvis" / "v1").glob("*_pb2*")]
+    assert len(generated) == 4 + 2 * 2
+    for name in generated:
         made = (tmp_path / "streamvis" / "v1" / name).read_text()
         assert made == (ROOT / "streamvis" / "v1" / name).read_text(), f"{name} differs: run `make proto`"

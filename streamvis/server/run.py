@@ -16,7 +16,8 @@ import grpc
 
 from streamvis.errors import ConflictError
 from streamvis.server.broadcast import Broadcast
-from streamvis.server.service import Service, rpc_handler
+from streamvis.server.service import SERVICE_NAME, Service, rpc_handler
+from streamvis.server.standard import Health, standard_handlers
 from streamvis.storage import open_store
 from streamvis.storage.base import Store
 from streamvis.transport import MESSAGE_LIMIT
@@ -127,13 +128,14 @@ async def _serve(
 ) -> None:
     server = grpc.aio.server(options=_OPTIONS)
     bound = _bind(server, where)
-    service = Service(store, broadcast)
+    service, health = Service(store, broadcast), Health([SERVICE_NAME])
     try:
-        server.add_generic_rpc_handlers((rpc_handler(service),))
+        server.add_generic_rpc_handlers((rpc_handler(service), *standard_handlers(health)))
         await server.start()
         ready(bound)
         await stop.wait()
     finally:
+        health.stop()
         service.stop()
         await server.stop(STOP_SECONDS)
         await service.close()

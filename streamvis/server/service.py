@@ -7,13 +7,12 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError, Message
 
 from streamvis import __version__, wire
-from streamvis.errors import MalformedError, StreamvisError, UnavailableError, UsageError
+from streamvis.errors import MalformedError, UnavailableError, UsageError
 from streamvis.filters import Patterns
 from streamvis.records import Ack, Batch, Metric, Query, Stats, pack_cursor
 from streamvis.server.broadcast import Broadcast
@@ -21,6 +20,7 @@ from streamvis.server.checks import BatchChecker, check_text
 from streamvis.server.committer import Committer
 from streamvis.server.meter import Meter
 from streamvis.server.room import Room
+from streamvis.server.rpc import Context, parsed, statuses
 from streamvis.server.subscription import Readers, Subscription
 from streamvis.server.views import Selection, View, listings, seq_of
 from streamvis.storage.base import Commit, Store, Submission
@@ -34,13 +34,6 @@ STREAM_BYTES = 32 << 20
 """Bytes of one stream's batches that wait for their commit."""
 ALL_BYTES = 256 << 20
 """Bytes of all streams' batches that do."""
-
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-
-MAX_STATUS_CHARACTERS = 1000
-"""A status travels in the trailers, which peers limit to 8 KiB."""
-
-_M = TypeVar("_M", bound=Message)
 
 
 class Service:
@@ -84,7 +77,7 @@ class Service:
         """Batches in, acks out in the same order; reading goes on while commits are pending."""
         acks: asyncio.Queue[asyncio.Future[Ack] | None] = asyncio.Queue()
         room = asyncio.Semaphore(MAX_IN_FLIGHT)
-        async with _statuses(context), self._pulling(self._pull_batches(requests, acks, room)) as pull:
+        async with statuses(context), self._pulling(self._pull_batches(requests, acks, room)) as pull:
             with self._meter.writing():
                 try:
                     while (ack := await acks.get()) is not None:
@@ -114,7 +107,7 @@ class Service:
 
     def _checked(self, message: bytes, checker: BatchChecker) -> Batch:
         try:
-            batch = wire.batch_from_pb(_parsed(pb.Batch, message))
+            batch = wire.batch_from_pb(parsed(pb.Batch, message))
             checker.check(batch)
         except UsageError:
             self._meter.refused()
@@ -137,16 +130,16 @@ class Service:
 
     async def set_config(self, request: bytes, context: Context) -> pb.SetConfigReply:
         """Merges a config."""
-        async with _statuses(context):
-            config = wire.config_from_pb(_parsed(pb.Config, request))
+        async with statuses(context):
+            config = wire.config_from_pb(parsed(pb.Config, request))
             check_text("scope", config.scope)
             commit = await asyncio.wrap_future(self._committer.set_config(config))
             return pb.SetConfigReply(cursor=self._cursor(commit.seq))
 
     async def delete(self, request: bytes, context: Context) -> pb.DeleteReply:
         """Tombstones topics."""
-        async with _statuses(context):
-            message = _parsed(pb.DeleteRequest, request)
+        async with statuses(context):
+            message = parsed(pb.DeleteRequest, request)
             check_text("scope", message.scope)
             commit = await asyncio.wrap_future(self._committer.delete(message.scope, tuple(message.names)))
             deleted = sum(topic.deleted for topic in commit.topics)
@@ -154,16 +147,16 @@ class Service:
 
     async def restore(self, request: bytes, context: Context) -> pb.RestoreReply:
         """Brings topics back from the trash."""
-        async with _statuses(context):
-            message = _parsed(pb.RestoreRequest, request)
+        async with statuses(context):
+            message = parsed(pb.RestoreRequest, request)
             check_text("scope", message.scope)
             commit = await asyncio.wrap_future(self._committer.restore(message.scope, tuple(message.names)))
             return pb.RestoreReply(topics=len(commit.topics), cursor=self._cursor(commit.seq))
 
     async def purge(self, request: bytes, context: Context) -> pb.PurgeReply:
         """Empties the trash."""
-        async with _statuses(context):
-            message = _parsed(pb.PurgeRequest, request)
+        async with statuses(context):
+            message = parsed(pb.PurgeRequest, request)
             check_text("scope", message.scope)
             purged = await asyncio.wrap_future(self._committer.purge(message.scope, tuple(message.names)))
             return pb.PurgeReply(topics=purged)
@@ -172,8 +165,8 @@ class Service:
 
     async def fetch(self, request: bytes, context: Context) -> AsyncIterator[pb.Change]:
         """What the query selects as of now, closed by a cursor."""
-        async with _statuses(context):
-            view = await self._open(wire.query_from_pb(_parsed(pb.Query, request)))
+        async with statuses(context):
+            view = await self._open(wire.query_from_pb(parsed(pb.Query, request)))
             async with aclosing(self._readers.ahead(view.catch_up(self._store))) as changes:
                 async for change in changes:
                     yield wire.change_to_pb(change)
@@ -181,7 +174,7 @@ class Service:
 
     async def subscribe(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[pb.Change]:
         """For each interest what the store holds, then everything that is committed afterwards."""
-        async with _statuses(context):
+        async with statuses(context):
             with self._broadcast.listening() as wake, self._subscribing(wake) as subscription:
                 async with (
                     self._pulling(self._pull_interests(requests, subscription, wake)) as pull,
@@ -204,7 +197,7 @@ class Service:
     ) -> None:
         try:
             async for message in requests:
-                interest = wire.interest_from_pb(_parsed(pb.Interest, message))
+                interest = wire.interest_from_pb(parsed(pb.Interest, message))
                 if interest.id < 1:
                     raise MalformedError("an interest has id 0; expected 1, 2, 3, …")
                 if interest.query is not None and interest.query.reduction is not None:
@@ -223,8 +216,8 @@ class Service:
 
     async def list(self, request: bytes, context: Context) -> AsyncIterator[pb.Listing]:
         """Topics and the lengths of their series."""
-        async with _statuses(context):
-            selection = Selection(query := wire.query_from_pb(_parsed(pb.Query, request)), self._patterns)
+        async with statuses(context):
+            selection = Selection(query := wire.query_from_pb(parsed(pb.Query, request)), self._patterns)
             async with aclosing(self._readers.ahead(listings(self._store, selection, not query.catalog_only))) as piles:
                 async for pile in piles:
                     for listing in pile:
@@ -234,8 +227,8 @@ class Service:
 
     async def stats(self, request: bytes, context: Context) -> pb.StatsReply:
         """What the server has done so far."""
-        async with _statuses(context):
-            _parsed(pb.StatsRequest, request)
+        async with statuses(context):
+            parsed(pb.StatsRequest, request)
             return wire.stats_to_pb(Stats(__version__, (*self._meter.metrics(), *self._metrics())))
 
     def _metrics(self) -> Iterator[Metric]:
@@ -274,26 +267,10 @@ class Service:
             await asyncio.gather(pull, return_exceptions=True)
 
 
-@asynccontextmanager
-async def _statuses(context: Context) -> AsyncIterator[None]:
-    """Answers our exceptions with their gRPC status: the one place where they are translated."""
-    try:
-        yield
-    except StreamvisError as error:
-        await context.abort(grpc.StatusCode[error.status], str(error)[:MAX_STATUS_CHARACTERS])
-
-
 async def _settled(acks: asyncio.Queue[asyncio.Future[Ack] | None]) -> None:
     """Waits for commits whose acks nobody will read."""
     pending = [acks.get_nowait() for _ in range(acks.qsize())]
     await asyncio.gather(*filter(None, pending), return_exceptions=True)
-
-
-def _parsed(kind: type[_M], data: bytes) -> _M:
-    try:
-        return kind.FromString(data)
-    except DecodeError:
-        raise MalformedError(f"the request's {len(data)} bytes are not a {kind.DESCRIPTOR.full_name}") from None
 
 
 def rpc_handler(service: Service) -> grpc.GenericRpcHandler[Any, Any]:
