@@ -17,13 +17,11 @@ from streamvis.storage.base import Commit
 LATENCIES = 2048
 """How many of the latest batches the quantiles are of."""
 
-_RESULTS = {
-    "stored": "stored now or before",
-    "gap": "that came before an earlier one",
-    "gone": "for a topic that was deleted",
-    "refused": "that break the protocol's rules",
-    "failed": "that the store could not take",
-}
+_RESULTS = ("stored", "gap", "gone", "refused", "failed")
+_RESULTS_HELP = (
+    "Batches by answer: stored, now or before; to be sent again after a gap or because a topic is gone; refused as "
+    "malformed; failed in the store."
+)
 
 
 class Meter:
@@ -73,10 +71,13 @@ class Meter:
         """All of it, and what the system says of this process."""
         yield Metric("streamvis_start_time_seconds", self._started, "Unix time at which the server started.")
         yield Metric("streamvis_writers", self._writers, "Open streams of batches.")
-        for result, meaning in _RESULTS.items():
-            help_ = f"Batches {meaning}."
+        for result in _RESULTS:
             yield Metric(
-                "streamvis_batches_total", self._batches[result], help_, counter=True, labels={"result": result}
+                "streamvis_batches_total",
+                self._batches[result],
+                _RESULTS_HELP,
+                counter=True,
+                labels={"result": result},
             )
         yield Metric("streamvis_batches_waiting", self._waiting, "Batches that wait for their commit.")
         dropped = self._submitted - self._waiting - (self._batches.total() - self._batches["refused"])
