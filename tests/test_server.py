@@ -709,7 +709,8 @@ def test_unix_sockets_serve_too(tmp_path: Path) -> None:
 def test_a_signal_stops_the_server_with_everything_acknowledged_stored(number: int, tmp_path: Path) -> None:
     """It exits with 0 and prints nothing; what was acknowledged is there afterwards."""
     script = (
-        "import sys; from streamvis.server.run import run_server;"
+        "import logging, sys; from streamvis.server.run import run_server;"
+        "logging.getLogger('asyncio').setLevel(logging.ERROR);"  # else it tells how long things take
         "run_server(sys.argv[1], 0, ready=lambda uri: print(uri, flush=True))"
     )
     process = subprocess.Popen(
