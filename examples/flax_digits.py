@@ -35,7 +35,8 @@ def evaluate(params: Any, state: TrainState, images: jax.Array, digits: jax.Arra
 def learn(state: TrainState, images: jax.Array, digits: jax.Array) -> tuple[TrainState, dict[str, Any]]:
     """One step; the metrics are those before it."""
     gradients, metrics = jax.grad(evaluate, has_aux=True)(state.params, state, images, digits)
-    return state.apply_gradients(grads=gradients), metrics
+    logged = {f"train/{name}": value for name, value in metrics.items()}
+    return state.apply_gradients(grads=gradients), {**logged, "gradient/norm": optax.global_norm(gradients)}
 
 
 def main(grpc_uri: str | None = None, epochs: str = "30") -> None:
@@ -47,14 +48,14 @@ def main(grpc_uri: str | None = None, epochs: str = "30") -> None:
     network = Network()
     params = network.init(jax.random.key(0), images[:1])["params"]
     state = TrainState.create(apply_fn=network.apply, params=params, tx=optax.sgd(0.05, momentum=0.9))
-    with StreamvisCallback("flax", grpc_uri, delete_existing=True) as callback:
+    with StreamvisCallback("flax", grpc_uri, delete_existing=True, statistics_every=1) as callback:
         callback.write_config({"hidden": 64, "learning_rate": 0.05})
         for epoch in range(int(epochs)):
             for batch in np.split(rng.permutation(order[300:])[:1470], 30):
                 state, metrics = learn(state, images[batch], digits[batch])
-                callback(state.step, {"train/loss": metrics["loss"]}, epoch=epoch)
+                callback(state, metrics, epoch=epoch, params=state.params)
             _, metrics = evaluate(state.params, state, images[order[:300]], digits[order[:300]])
-            callback(state.step, {f"val/{name}": value for name, value in metrics.items()}, epoch=epoch)
+            callback(state, {f"val/{name}": value for name, value in metrics.items()}, epoch=epoch)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ def main(grpc_uri: str | None = None, epochs: str = "30") -> None:
             for step, batch in enumerate(np.array_split(rng.permutation(training), BATCHES), epoch * BATCHES):
                 p = probabilities(images[batch], weights)
                 logger.write("train/loss", step=step, value=cross_entropy(p, digits[batch]))
-                weights -= RATE * images[batch].T @ (p - np.eye(10)[digits[batch]]) / len(batch)
+                gradient = images[batch].T @ (p - np.eye(10)[digits[batch]]) / len(batch)
+                logger.write("gradient/norm", step=step, value=np.linalg.norm(gradient))
+                weights -= RATE * gradient
 
             step = (epoch + 1) * BATCHES
             p = probabilities(images[validation], weights)

@@ -16,7 +16,7 @@ from streamvis.server.run import ServerThread, serving
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 KINDS = ("plain", "lightning", "flax")
-BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two of Category10
+COLORS = (31, 119, 180), (255, 127, 14), (44, 160, 44)  # the first of Category10
 
 
 @pytest.fixture(name="server", scope="module")
@@ -42,6 +42,7 @@ def test_an_example_logs_a_training_run(server: ServerThread, kind: str) -> None
     assert loss["value"][-10:].mean() < 0.8 * loss["value"][:10].mean()
     assert accuracy["value"][-1] > 0.8
     assert len(points[kind, "val/loss", 0]["value"]) == 2
+    assert len(points[kind, "gradient/norm", 0]["value"]) == 60
 
 
 @pytest.mark.slow
@@ -52,7 +53,7 @@ def test_the_plots_show_what_the_examples_log(server: ServerThread) -> None:
     with Client(server.uri) as client:
         topics = [listing.topic for listing in client.listings()]
     plots = load(EXAMPLES / "plots.yaml").plots
-    assert list(plots) == ["loss", "accuracy", "clock"]
+    assert list(plots) == ["loss", "validation", "accuracy", "gradient", "clock"]
     for plot in plots.values():
         columns = [set(topic.columns) for topic in topics if re.search(plot.names or "", topic.name)]
         assert columns
@@ -61,16 +62,17 @@ def test_the_plots_show_what_the_examples_log(server: ServerThread) -> None:
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_page_shows_what_an_example_logs(server: ServerThread, kind: str) -> None:
-    """Both losses of the run are on the screen, each in its colour."""
+def test_one_page_shows_the_three_runs_side_by_side(server: ServerThread) -> None:
+    """The first address in plots.yaml: each run is on the screen in its colour, in every plot."""
     from streamvis_viewer import serving as viewing
     from viewer.tests.layer_page import INK, chromium
 
+    address = re.search(r"side by side: http://localhost:8888(\S+)", (EXAMPLES / "plots.yaml").read_text())
+    assert address
     with viewing("127.0.0.1:0", server.uri, EXAMPLES / "plots.yaml") as url, chromium() as browser:
         page = browser.new_page()
-        page.goto(f"{url}/?rows=loss&scopes=^{kind}$")
-        page.wait_for_function("document.querySelector('#counts').textContent.includes('2 series · 62 points')")
-        assert page.locator("#runs .label").all_text_contents() == [f"{kind} · train/loss", f"{kind} · val/loss"]
-        for color in BLUE, ORANGE:
-            page.wait_for_function(f"async () => await ({INK})(['p0', {list(color)}]) > 100")
+        page.goto(url + address[1])
+        page.wait_for_function("document.querySelector('#counts').textContent.includes('12 series · 372 points')")
+        for plot in range(4):
+            for color in COLORS:
+                page.wait_for_function(f"async () => await ({INK})(['p{plot}', {list(color)}]) > 20")

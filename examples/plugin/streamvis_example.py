@@ -107,4 +107,4 @@ def streamvis_glyphs() -> dict[str, Any]:
     class BoldOptions(LineOptions):
         line_width: float = 6.0
 
-    return {"bold": Glyph(BoldOptions, "streamvis_viewer.layers:LineLayer")}
+    return {"bold": Glyph(BoldOptions, "streamvis_viewer.layers:LineLayer", thins="extremes")}
