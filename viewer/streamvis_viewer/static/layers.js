@@ -247,8 +247,9 @@ class Layer {
 
   #paintImage(ctx, {image, view}) {
     const {x_scale, y_scale} = this.#view.coordinates;
-    const [left, right] = view.x.map(value => x_scale.compute(value));
-    const [bottom, top] = view.y.map(value => y_scale.compute(value));
+    const edge = position => Math.round(position) - 0.5; // Bokeh's pixels have their centres at whole numbers
+    const [left, right] = view.x.map(value => edge(x_scale.compute(value)));
+    const [bottom, top] = view.y.map(value => edge(y_scale.compute(value)));
     ctx.save();
     ctx.imageSmoothingEnabled = false;
     ctx.globalAlpha = this.#view.pen.alpha;
@@ -355,7 +356,6 @@ class PointLayerView extends LayerView {
   }
 }
 
-const {SelectionManager} = Bokeh.require("core/selection_manager");
 const {ColumnDataSource} = Bokeh.require("models/sources/column_data_source");
 
 class SeriesLayer extends DataRenderer {

@@ -198,36 +198,37 @@ export class PackedSeries {
     return count;
   }
 
-  /** The bounds without the lowest and the highest hundredth of y; of very many points some are asked. */
+  /** The same without the lowest and the highest hundredth along y; of very many points some are asked. */
   robustBounds(logX, logY) {
     const all = this.bounds(logX, logY);
     if (!all) return null;
-    const v = this.arrays[this.vertical];
-    const runs = this.runs;
-    let total = 0;
-    this.#forVisible((slot, begin, end) => (total += end - begin));
-    const step = Math.ceil(total / MOST_ASKED);
-    const asked = [];
-    let next = 0;
-    for (let r = 0, before = 0; r < runs.length; r += 3) {
-      const [slot, begin, end] = runs.subarray(r, r + 3);
-      if (!this.visible[slot]) continue;
-      for (; next < before + end - begin; next += step) asked.push(v[begin + next - before]);
-      before += end - begin;
-    }
-    const origin = this.origin.y;
-    const values = Float64Array.from(asked.filter(value => Number.isFinite(value) && !(logY && value + origin <= 0))).sort();
+    const values = this.#sampled(this.vertical).filter(value => Number.isFinite(value) && !(logY && value <= 0)).sort();
     if (!values.length) return all;
-    const [low, high] = [0.01, 0.99].map(part => values[Math.round(part * (values.length - 1))] + origin);
+    const [low, high] = [0.01, 0.99].map(part => values[Math.round(part * (values.length - 1))]);
     const margin = logY ? 0 : ROBUST_MARGIN * (high - low);
     return {...all, y0: Math.max(all.y0, low - margin), y1: Math.min(all.y1, high + margin)};
   }
 
-  /** Data bounds of the visible, selected points that have a place on the axes; null when there are none. */
+  /** The values of a column, of at most so many visible points that it costs little. */
+  #sampled(name) {
+    let total = 0;
+    for (let k = 0; k < this.count; k++) total += this.visible[k] && this.length[k];
+    const step = Math.max(1, Math.ceil(total / MOST_ASKED));
+    const values = new Float64Array(Math.ceil(total / step));
+    let filled = 0;
+    let next = 0; // how far beyond the begin of the series the next value is
+    for (let k = 0; k < this.count; k++) {
+      if (!this.visible[k]) continue;
+      for (; next < this.length[k]; next += step) values[filled++] = this.arrays[name][this.start[k] + next] + this.origin.y;
+      next -= this.length[k];
+    }
+    return values.subarray(0, filled);
+  }
+
+  /** Data bounds of the visible points that have a place on the axes, selected or not; null when there are none. */
   bounds(logX, logY) {
     const total = emptyBounds();
-    if (this.selected === null) this.#boundAll(total, logX, logY);
-    else this.#forVisible((slot, begin, end) => this.#bound(total, 0, begin, end, logX, logY));
+    this.#boundAll(total, logX, logY);
     if (!(total[0] <= total[1])) return null;
     const {x, y} = this.origin;
     return {x0: total[0] + x, x1: total[1] + x, y0: total[2] + y, y1: total[3] + y};
