@@ -6,6 +6,7 @@ from bokeh.models import BoxZoomTool, Range1d
 from bokeh.plotting import figure
 
 from streamvis_viewer.figure_kwargs import PARTS
+from streamvis_viewer.glyphs import named
 from streamvis_viewer.layout import Cell
 from streamvis_viewer.schema import Plot
 
@@ -22,14 +23,17 @@ _FIGURE_LOOK = {
     "min_border_bottom": 50,
 }
 _TITLE_LOOK = {"text_font": _FONT, "text_font_size": "15px", "text_font_style": "bold", "text_color": "#1d2430"}
+_LABEL_LOOK = {
+    "major_label_text_font": _FONT,
+    "major_label_text_font_size": "12px",
+    "major_label_text_color": "#4a5363",
+}
 _AXIS_LOOK = {
     "axis_label_text_font": _FONT,
     "axis_label_text_font_size": "13px",
     "axis_label_text_font_style": "normal",
     "axis_label_text_color": "#4a5363",
-    "major_label_text_font": _FONT,
-    "major_label_text_font_size": "12px",
-    "major_label_text_color": "#4a5363",
+    **_LABEL_LOOK,
     "axis_line_color": "#c3c9d3",
     "major_tick_line_color": "#c3c9d3",
     "minor_tick_line_color": None,
@@ -55,7 +59,10 @@ def build(cell: Cell, plot: Plot) -> figure:
         **{**_FIGURE_LOOK, **kwargs},
     )
     _style(made, cell, plot)
-    made.renderers.append(plot.glyph.build(cell.key, plot.glyph_options))
+    renderer = plot.glyph.build(cell.key, plot.glyph_options)
+    made.renderers.append(renderer)
+    if plot.glyph.dress:
+        named(plot.glyph.dress)(made, renderer, _LABEL_LOOK)
     return made
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from streamvis import plugins
+from streamvis_viewer.palettes import SCALE, known_palette
 
 if TYPE_CHECKING:
     from bokeh.models import DataRenderer
@@ -38,11 +39,26 @@ class ScatterOptions(GlyphOptions):
     marker: Literal["circle", "square", "triangle"] = "circle"
 
 
+class StepOptions(LineOptions):
+    """`glyph_kwargs` of `step`: where between two points the value changes."""
+
+    mode: Literal["after", "before", "center"] = "after"
+
+
+class HeatmapOptions(GlyphOptions):
+    """`glyph_kwargs` of `heatmap`; `low` and `high` are the values at the palette's ends, by default the data's."""
+
+    palette: Annotated[str, AfterValidator(known_palette)] = SCALE
+    low: float | None = None
+    high: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Glyph:
     """A kind of drawing: the options that a schema may give, and the renderer as "module:attribute".
 
-    The renderer is a Bokeh model with a property `key`, whose view is fed by the page: see `layers.py`.
+    What that names is called with `key`, the page's name of the plot, and the options as keywords. It returns a Bokeh
+    renderer that the page feeds: a layer (`layers.py`), or one of Bokeh's own glyphs (`stock.py`).
     """
 
     options: type[GlyphOptions]
@@ -52,17 +68,26 @@ class Glyph:
     thins: Literal["extremes", "sample", "density"] = "sample"
     """What is drawn of more points than a browser holds: of lines the extremes in each bucket of x; else every so
     manieth point, or of a window with very many an image of their density."""
+    dress: str = ""
+    """Adds to the figure what belongs to the renderer, such as a colour bar; "module:attribute" of a function that is
+    called with the figure, the renderer, and the look of labels."""
 
     def build(self, key: str, options: GlyphOptions) -> DataRenderer:
         """The renderer of the plot that the page calls `key`."""
-        module, _, attribute = self.renderer.partition(":")
-        factory = getattr(importlib.import_module(module), attribute)
-        made: DataRenderer = factory(key=key, **options.model_dump())
+        made: DataRenderer = named(self.renderer)(key=key, **options.model_dump())
         return made
+
+
+def named(path: str) -> Any:
+    """What "module:attribute" names."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 LINE = Glyph(LineOptions, "streamvis_viewer.layers:LineLayer", thins="extremes")
 SCATTER = Glyph(ScatterOptions, "streamvis_viewer.layers:PointLayer", thins="density")
+STEP = Glyph(StepOptions, "streamvis_viewer.stock:step", thins="extremes")
+HEATMAP = Glyph(HeatmapOptions, "streamvis_viewer.stock:heatmap", columns=3, dress="streamvis_viewer.stock:color_bar")
 
 
 def registry() -> dict[str, Glyph]:

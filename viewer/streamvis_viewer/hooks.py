@@ -43,7 +43,7 @@ def streamvis_commands() -> list[click.Command]:
 
 @hookimpl
 def streamvis_glyphs() -> dict[str, Any]:
-    """Lines and points."""
-    from streamvis_viewer.glyphs import LINE, SCATTER  # noqa: PLC0415 - pydantic is imported when a schema is read
+    """Lines and points by layers of our own, steps and heatmaps by Bokeh's glyphs."""
+    from streamvis_viewer.glyphs import HEATMAP, LINE, SCATTER, STEP  # noqa: PLC0415 - pydantic, when a schema is read
 
-    return {"line": LINE, "scatter": SCATTER}
+    return {"line": LINE, "scatter": SCATTER, "step": STEP, "heatmap": HEATMAP}

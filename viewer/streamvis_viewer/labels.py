@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from streamvis import Topic
-from streamvis_viewer.schema import ConfigKey, KeyPart, palette_colors
+from streamvis_viewer.palettes import palette_colors
+from streamvis_viewer.schema import ConfigKey, KeyPart
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 

@@ -13,13 +13,11 @@ from bokeh.embed.util import standalone_docs_json_and_render_items
 
 from streamvis_viewer import figures
 from streamvis_viewer.layout import Page
+from streamvis_viewer.palettes import SCALE, palette_colors
 from streamvis_viewer.query import UrlError
-from streamvis_viewer.schema import Plot, palette_colors
+from streamvis_viewer.schema import Plot, key_text
 from streamvis_viewer.socket import ReadQuery
 from streamvis_viewer.web import STATIC, PageHandler, decoded, templates
-
-NUMERIC_PALETTE = "Viridis256"
-"""What a numeric hyperparameter is coloured by."""
 
 
 @cache
@@ -44,7 +42,7 @@ def html(page: Page, plots: Mapping[str, Plot], **values: Any) -> str:
             "page": page,
             "guard": guard(),
             "plots": [_settings(plots[cell.plot]) for cell in page.cells],
-            "scale": palette_colors(NUMERIC_PALETTE)[24:232:4],
+            "scale": palette_colors(SCALE)[24:232:4],
             "bokeh": bokeh.__version__,
             **values,
         },
@@ -59,6 +57,7 @@ def _settings(plot: Plot) -> dict[str, Any]:
         "sliders": list(plot.sliders),
         "legend": plot.figure_kwargs.get("legend", {}),
         "palette": list(palette_colors(plot.color.palette)),
+        "key": key_text(plot.color.key_fun),
     }
 
 

@@ -5,7 +5,6 @@ Every error names the file, the line, the key, what was found and what is allowe
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,19 +12,27 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from streamvis import Topic
 from streamvis.errors import UsageError
 from streamvis_viewer import patterns
 from streamvis_viewer.glyphs import Glyph, GlyphOptions, registry
+from streamvis_viewer.palettes import DEFAULT_PALETTE, known_palette
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 Marks: TypeAlias = Mapping[KeyPath, int]
 
 DEFAULTS = "DEFAULTS"
-DEFAULT_PALETTE = "Bright7"
-"""Paul Tol's colours, which people with any colour vision tell apart (SRON/EPS/TN/09-002)."""
 KEY_LETTERS = {"s": "scope", "n": "name", "i": "index"}
 
 
@@ -85,13 +92,7 @@ class Color(_Strict):
     """What decides a series' label and colour."""
 
     key_fun: Annotated[tuple[KeyPart, ...], BeforeValidator(key_parts)] = ("s", "n", "i")
-    palette: str = DEFAULT_PALETTE
-
-    @field_validator("palette")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        palette_colors(name)
-        return name
+    palette: Annotated[str, AfterValidator(known_palette)] = DEFAULT_PALETTE
 
 
 class FilterOpts(_Strict):
@@ -202,17 +203,6 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def palette_colors(name: str) -> Sequence[str]:
-    """The colours of a Bokeh palette such as Set1_9 or Turbo256. Raises ValueError for an unknown one."""
-    from bokeh import palettes  # noqa: PLC0415 - Bokeh is imported when a schema is read, not when it is defined
-
-    known = {key: value for key, value in vars(palettes).items() if key[:1].isupper() and isinstance(value, tuple)}
-    if name not in known:
-        near = ", ".join(difflib.get_close_matches(name, known, 4, 0.5)) or f"{DEFAULT_PALETTE}, Set1_9, Turbo256"
-        raise ValueError(f"is no Bokeh palette; allowed are those of bokeh.palettes, such as {near}")
-    return known[name]
-
-
 # ---- errors with their place
 
 
@@ -253,7 +243,11 @@ class _Context:
         if plot.glyph_kind not in kinds:
             allowed = ", ".join(sorted(kinds))
             raise self.error((name, "glyph_kind"), f"found {plot.glyph_kind!r}; allowed: {allowed}")
-        options = kinds[plot.glyph_kind].options
+        kind = kinds[plot.glyph_kind]
+        if len(plot.columns) < kind.columns:
+            found = f"found {_shown(plot.columns)}; expected {kind.columns} columns, which {plot.glyph_kind} draws"
+            raise self.error((name, "columns"), found)
+        options = kind.options
         try:
             options.model_validate(plot.glyph_kwargs)
         except ValidationError as error:

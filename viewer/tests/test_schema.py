@@ -51,10 +51,15 @@ def test_defaults_are_merged_deeply_and_the_plot_wins() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        (("glyph_kind: line", "glyph_kind: lien"), "line 7: loss.glyph_kind: found 'lien'"),
+        (("glyph_kind: line", "glyph_kind: heatmap"), "line 9: loss.columns: found ['x', 'y']; expected 3 columns"),
         (("line_width: 2", "line_wdth: 2"), "line 8: loss.glyph_kwargs.line_wdth: found the unknown key 'line_wdth'"),
         (("line_width: 2", "line_wdth: 2"), "allowed: alpha, line_width"),
         (("line_width: 2", "line_width: -1"), "line 8: loss.glyph_kwargs.line_width: found -1"),
-        (("glyph_kind: line", "glyph_kind: lien"), "line 7: loss.glyph_kind: found 'lien'; allowed: line, scatter"),
+        (
+            ("glyph_kind: line", "glyph_kind: lien"),
+            "loss.glyph_kind: found 'lien'; allowed: heatmap, line, scatter, step",
+        ),
         (
             ("glyph_kind: line", "glyph_knd: line"),
             "line 7: loss.glyph_knd: found the unknown key 'glyph_knd'; allowed: names",

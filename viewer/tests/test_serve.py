@@ -98,7 +98,7 @@ def test_wrong_arguments_are_one_line_and_exit_code_2(tmp_path: Path, capsys: py
         (("localhost:0", "elsewhere"), "found the data server's address 'elsewhere'"),
         (
             ("localhost:0", "localhost:1", str(bad)),
-            f"{bad}, line 3: loss.glyph_kind: found 'pie'; allowed: line, scatter",
+            f"{bad}, line 3: loss.glyph_kind: found 'pie'; allowed: heatmap, line, scatter, step",
         ),
         (("localhost:0", "localhost:1", str(tmp_path / "none.yaml")), "cannot be read"),
     ):

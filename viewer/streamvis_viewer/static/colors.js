@@ -1,4 +1,4 @@
-// Which colour a label has: one and the same in all plots of the page that have the same palette. Knows nothing of the page.
+// Which colour a label has: one and the same in all plots of the page with the same palette and key function. Knows nothing of the page.
 
 const QUALITATIVE = 20; // longer palettes are scales: labels spread over them in their natural order
 // Further rounds through a palette take other shades of it: first what stands out from the page, then the opposite.
@@ -69,9 +69,9 @@ export class Colors {
     this.#scale = scale;
   }
 
-  /** The colours of plots with this palette. */
-  of(palette) {
-    const key = palette.join();
+  /** The colours of plots with this palette, whose labels come from this key function. */
+  of(palette, keyFunction) {
+    const key = `${keyFunction} ${palette}`;
     if (!this.#shared.has(key)) this.#shared.set(key, new Shared(palette, this.#scale, this));
     return this.#shared.get(key);
   }

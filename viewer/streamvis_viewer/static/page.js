@@ -15,6 +15,7 @@ import {Readout} from "./readout.js";
 import {ShareMenu} from "./sharemenu.js";
 import {SERVER_KEYS, State} from "./state.js";
 import {Status} from "./status.js";
+import {adoptStock} from "./stock.js";
 import {Theme} from "./theme.js";
 import {Timelines} from "./timeline.js";
 import {wireToolbar} from "./toolbar.js";
@@ -26,7 +27,11 @@ const settings = JSON.parse(document.getElementById("settings").textContent);
 
 /** Resolves when Bokeh has made every plot of the page. */
 async function bokehReady(keys) {
-  while (!keys.every(key => layers.has(key))) await new Promise(resolve => setTimeout(resolve, 10));
+  for (;;) {
+    adoptStock(layers);
+    if (keys.every(key => layers.has(key))) break;
+    await new Promise(resolve => setTimeout(resolve, 10));
+  }
   return keys.map(key => layers.get(key));
 }
 
@@ -43,7 +48,8 @@ class Page {
     const visibility = new Visibility(state, () => this.#mask());
     this.state = state;
     this.visibility = visibility;
-    const controls = {state, timelines, isShown: row => visibility.isShown(row)};
+    const keyOf = index => state.get("color")[0]?.split(/,(?![^(]*\))/)[index]?.trim();
+    const controls = {state, timelines, isShown: row => visibility.isShown(row), keyOf};
     this.plots = views.map((view, i) => new Plot(i, view, cells[i], settings.plots[i], colors, controls));
     this.theme = new Theme(state, this.plots.map(plot => plot.model), dark => this.#recolor(colors, dark));
     this.ranges = new Ranges(this.plots, state);

@@ -11,13 +11,14 @@ export class Plot {
   note = null; // what the server says of it
 
   #colors;
+  #sharedColors; // those that the key function of the moment leads to
   #controls;
   #sliders = [];
   #pointed = null; // whether a row is among those that a person points at; null: nobody points
   #stale = true;
 
-  /** `controls`: {state, timelines, isShown: row → whether the controls of the page show a series}. */
-  constructor(index, view, cell, {columns, sliders, legend, palette}, colors, controls) {
+  /** `controls`: {state, timelines, isShown: row → whether the page's controls show a series, keyOf: plot → its key function, if chosen}. */
+  constructor(index, view, cell, {columns, sliders, legend, palette, key}, colors, controls) {
     this.index = index;
     this.view = view;
     this.cell = cell;
@@ -27,7 +28,8 @@ export class Plot {
     this.data = new PlotData(view);
     this.data.sliders = sliders;
     this.data.onvalues = (i, values) => this.#offer(i, values);
-    this.#colors = colors.of(palette);
+    this.#sharedColors = () => colors.of(palette, controls.keyOf(index) ?? key);
+    this.#colors = this.#sharedColors();
     this.#controls = controls;
   }
 
@@ -51,7 +53,9 @@ export class Plot {
 
   /** Tells the palette of new labels; whether that changes colours, perhaps of other plots too. */
   noteLabels() {
-    return this.data.changed && this.#colors.note(new Set(this.data.rows.filter(row => row).map(row => row[LABEL])));
+    if (!this.data.changed) return false;
+    this.#colors = this.#sharedColors();
+    return this.#colors.note(new Set(this.data.rows.filter(row => row).map(row => row[LABEL])));
   }
 
   /** After a batch of frames; whether there was anything new. */

@@ -44,7 +44,7 @@ export class Theme {
   }
 }
 
-const parts = figure => [figure.title, ...figure.below, ...figure.left, ...figure.center].filter(part => part);
+const parts = figure => [figure.title, ...figure.below, ...figure.left, ...figure.right, ...figure.center].filter(part => part);
 
 function exchange(part, table) {
   const changes = {};
