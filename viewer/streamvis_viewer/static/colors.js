@@ -3,9 +3,20 @@
 const QUALITATIVE = 20; // longer palettes are scales: labels spread over them in their natural order
 // Further rounds through a palette take other shades of it: first what stands out from the page, then the opposite.
 const SHADES = {light: [0, -0.4, 0.4], dark: [0, 0.5, -0.3]};
-const NUMBERED = /^[^·]*=(-?[\d.]+(?:e[+-]?\d+)?)$/; // the label of a series that goes by one numeric hyperparameter
+const SEPARATOR = " · "; // between the parts of a label
+const VALUE = /^(.*)=(-?(?:[\d.]+(?:e[+-]?\d+)?|inf))$/;
+const texts = new Intl.Collator(undefined, {numeric: true});
 
-export const {compare} = new Intl.Collator(undefined, {numeric: true});
+/** The natural order of labels: part by part, hyperparameters and split columns by their numbers. */
+export function compare(a, b) {
+  const [ours, theirs] = [a, b].map(label => label.split(SEPARATOR));
+  for (let i = 0; i < Math.min(ours.length, theirs.length); i++) {
+    const [one, other] = [VALUE.exec(ours[i]), VALUE.exec(theirs[i])];
+    const order = one && other && one[1] === other[1] ? Number(one[2]) - Number(other[2]) : texts.compare(ours[i], theirs[i]);
+    if (order) return order;
+  }
+  return ours.length - theirs.length;
+}
 
 /** The labels of one palette, numbered as they come. */
 class Shared {
@@ -13,7 +24,8 @@ class Shared {
   #table;
   #scale;
   #numbers = new Map();
-  #places = null; // of the labels of a scale; null: not up to date
+  #places = null; // of the labels of a scale; null: to be found anew
+  #numeric = null;
 
   constructor(palette, scale, page) {
     this.#page = page;
@@ -28,34 +40,27 @@ class Shared {
       if (!this.#numbers.has(label)) this.#numbers.set(label, this.#numbers.size);
     }
     if (this.#numbers.size === before) return false;
-    this.#places = null;
+    this.#places = this.#numeric = null;
     return true;
   }
 
   color(label) {
     const number = this.#numbers.get(label);
-    const values = this.#asNumbers();
-    if (values) return spread(this.#scale, this.#place(label, (a, b) => values.get(a) - values.get(b)), this.#numbers.size);
-    if (this.#table.length > QUALITATIVE) return spread(this.#table, this.#place(label, compare), this.#numbers.size);
+    const table = this.#isNumeric() ? this.#scale : this.#table;
+    if (table.length > QUALITATIVE) return spread(table, this.#place(label), this.#numbers.size);
     const shades = SHADES[this.#page.dark ? "dark" : "light"];
     return shaded(this.#table[number % this.#table.length], shades[Math.floor(number / this.#table.length) % shades.length]);
   }
 
-  #place(label, order) {
-    this.#places ??= new Map([...this.#numbers.keys()].sort(order).map((each, place) => [each, place]));
+  #place(label) {
+    this.#places ??= new Map([...this.#numbers.keys()].sort(compare).map((each, place) => [each, place]));
     return this.#places.get(label);
   }
 
-  /** The labels' numbers, where every label is one value of a hyperparameter and a scale says more than a few hues. */
-  #asNumbers() {
-    if (this.#table.length > QUALITATIVE || !this.#scale.length) return null;
-    const values = new Map();
-    for (const label of this.#numbers.keys()) {
-      const match = NUMBERED.exec(label);
-      if (!match) return null;
-      values.set(label, Number(match[1]));
-    }
-    return values;
+  /** Whether every label is one number of a hyperparameter: a scale then says more than a few hues. */
+  #isNumeric() {
+    this.#numeric ??= [...this.#numbers.keys()].every(label => !label.includes(SEPARATOR) && VALUE.test(label));
+    return this.#numeric && this.#table.length <= QUALITATIVE;
   }
 }
 
