@@ -318,6 +318,25 @@ def test_linked_plots_zoom_together_along_x(view: Open) -> None:
     assert page.range("x", "p1") == page.range("x")
 
 
+def test_outliers_may_run_out_of_the_picture(browser: Browser) -> None:
+    """On the y axis; off again shows them."""
+    with data_serving("memory:") as data, serving("127.0.0.1:0", data.uri) as url:
+        with DataLogger("run", grpc_uri=data.uri) as logger:
+            y = np.sin(np.arange(1000.0))
+            y[500] = 1e6
+            logger.write("loss", x=np.arange(1000), y=y)
+        page = View(browser.new_page(), f"{url}/?rows=loss")
+        page.wait(lambda: page.range("y")[1] > 1e6)
+        page.press("o")
+        page.wait(lambda: 0.9 < page.range("y")[1] < 10)
+        page.says("fit", "robust")
+        page.again()
+        page.wait(lambda: page.range("y")[1] < 10)
+        page.page.locator("#fit").click()
+        page.wait(lambda: page.range("y")[1] > 1e6)
+        page.page.close()
+
+
 def test_dragging_moves_or_zooms_into_a_box(view: Open) -> None:
     """As chosen; shift does the other."""
     page = view("rows=loss")

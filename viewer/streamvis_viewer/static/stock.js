@@ -16,7 +16,6 @@ class StockLayer {
   #rgba = new Uint8Array(0);
   #visible = [];
   #due = 0;
-  #log = {x: false, y: false};
 
   constructor(plot_view, renderer) {
     const [, , feed, ...more] = renderer.tags;
@@ -109,7 +108,7 @@ class StockLayer {
     const shown = [];
     this.#slots.forEach((series, slot) => {
       if (!this.#visible[slot] || !series.x.length) return;
-      const keep = this.selected === null || !series.t.length ? null : series.t.map(t => t === Math.fround(this.selected) || Number.isNaN(t));
+      const keep = this.selected === null || !series.t.length ? null : series.t.map(t => t === this.selected || Number.isNaN(t));
       const picked = values => (keep ? values.filter((_, i) => keep[i]) : values);
       const [r, g, b, a] = this.#rgba.subarray(4 * slot);
       const color = `rgba(${r}, ${g}, ${b}, ${a / 255})`;
@@ -119,6 +118,7 @@ class StockLayer {
   }
 
   #put(slots, counts, x, y, rest, t) {
+    const {t: since = 0} = this.#origin;
     let from = 0;
     let place = 0;
     for (const slot of slots) {
@@ -129,7 +129,7 @@ class StockLayer {
         series.x.push(x[i] + this.#origin.x);
         series.y.push(y[i] + this.#origin.y);
         rest.forEach((values, k) => series.rest[k].push(values[i]));
-        if (t) series.t.push(t[i]);
+        if (t) series.t.push(t[i] + since);
       }
       from = until;
     }
