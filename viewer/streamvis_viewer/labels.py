@@ -1,21 +1,12 @@
-"""What a series is called and which colour it gets. Pure."""
+"""What a series is called. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any, TypeAlias
-
-import numpy as np
+from typing import Any
 
 from streamvis import Topic
-from streamvis_viewer.palettes import palette_colors
 from streamvis_viewer.schema import ConfigKey, KeyPart
-
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-
-QUALITATIVE = 20
-"""Palettes longer than this are scales: labels spread over them instead of taking neighbours."""
 
 _SEPARATOR = " · "
 
@@ -27,6 +18,11 @@ def label(parts: Sequence[KeyPart], topic: Topic, index: int, config: Mapping[st
         f"{part.config}={_config_value(config, part.config)}" if isinstance(part, ConfigKey) else named[part]
         for part in parts
     )
+
+
+def without_index(parts: Sequence[KeyPart]) -> Sequence[KeyPart]:
+    """The parts that tell series apart where there is one index; all of them, if that were none."""
+    return [part for part in parts if part != "i"] or parts
 
 
 def with_values(label: str, columns: Iterable[str], values: Iterable[float]) -> str:
@@ -47,29 +43,3 @@ def _config_value(config: Mapping[str, Any], name: str) -> str:
 
 def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-@cache
-def is_scale(palette: str) -> bool:
-    """Whether the colours of labels depend on how many labels there are."""
-    return len(palette_colors(palette)) > QUALITATIVE
-
-
-def colors(palette: str, numbers: Sequence[int], count: int) -> Array:
-    """RGBA bytes, four for each label number; `count` labels share the palette."""
-    table = _table(palette)
-    places = np.asarray(numbers, "i8")
-    if len(table) > QUALITATIVE:
-        places = np.rint(places * ((len(table) - 1) / max(count - 1, 1))).astype("i8")
-    picked: Array = table[places % len(table)].reshape(-1)
-    return picked
-
-
-@cache
-def _table(palette: str) -> Array:
-    return np.array([_rgba(color) for color in palette_colors(palette)], "u1")
-
-
-def _rgba(color: str) -> tuple[int, int, int, int]:
-    red, green, blue = bytes.fromhex(color.removeprefix("#")[:6])
-    return red, green, blue, 255

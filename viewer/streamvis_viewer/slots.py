@@ -74,7 +74,7 @@ class Named:
 
 
 class Labels:
-    """What the series of a view are called, by one key function."""
+    """What the series of a view are called, by one key function. An index says nothing where there is but one."""
 
     def __init__(self, key: Sequence[KeyPart], slots: Slots, configs: Mapping[str, Mapping[str, Any]]) -> None:
         self._key = key
@@ -83,6 +83,8 @@ class Labels:
         self._revision = 0
         self._generation = 0
         self._texts: list[str] = []
+        self._indexed = False
+        """Whether there is an index other than 0."""
 
     def refresh(self) -> None:
         """Hyperparameters have changed: names may have."""
@@ -97,21 +99,25 @@ class Labels:
 
     def news(self, plot: int, since: Named | None) -> list[bytes]:
         """What tells a tab the names of the series that it does not know."""
-        now = self.mark()
-        if since == now:
+        if since == self.mark():
             return []
         self._catch_up()
+        now = self.mark()
         same = since is not None and (since.generation, since.revision) == (now.generation, now.revision)
         return [self._note(plot, since.slots if since is not None and same else 0)]
 
     def _catch_up(self) -> None:
         if self._generation != self._slots.generation:
-            self._generation, self._texts = self._slots.generation, []
+            self._generation, self._texts, self._indexed = self._slots.generation, [], False
+        if not self._indexed and any(slot.index for slot in self._slots.all[len(self._texts) :]):
+            self._revision += bool(self._texts)
+            self._texts, self._indexed = [], True
         self._texts += [self._text(slot) for slot in self._slots.all[len(self._texts) :]]
 
     def _text(self, slot: Slot) -> str:
         config = self._configs.get(slot.topic.scope, {})
-        text = labels.label(self._key, slot.topic, slot.index, config)
+        key = self._key if self._indexed else labels.without_index(self._key)
+        text = labels.label(key, slot.topic, slot.index, config)
         return labels.with_values(text, *zip(*slot.parts, strict=True)) if slot.parts else text
 
     def _note(self, plot: int, start: int) -> bytes:

@@ -121,6 +121,15 @@ class View:
     def point_at(self, x: float, y: float, key: str = "p0") -> None:
         self.page.mouse.move(*self.at(x, y, key))
 
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """As a person who first holds the button down for a while."""
+        self.page.mouse.move(*start)
+        self.page.mouse.down()
+        began = self.page.evaluate("performance.now()")
+        self.wait(lambda: self.page.evaluate("performance.now()") > began + 350)
+        self.page.mouse.move(*end, steps=5)
+        self.page.mouse.up()
+
     def press(self, key: str) -> None:
         self.page.keyboard.press(key)
 
@@ -342,10 +351,7 @@ def test_dragging_moves_or_zooms_into_a_box(view: Open) -> None:
     page = view("rows=loss")
 
     def drag() -> None:
-        page.point_at(20, 1.5)
-        page.page.mouse.down()
-        page.page.mouse.move(*page.at(80, 2.5), steps=5)
-        page.page.mouse.up()
+        page.drag(page.at(20, 1.5), page.at(80, 2.5))
 
     whole = page.range("x")
     drag()

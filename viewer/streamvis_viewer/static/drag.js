@@ -1,5 +1,8 @@
 // What dragging over a plot does: it moves the window, or draws the box to zoom into. Shift does the other of the two.
 
+// Who holds the button down for a moment before moving drags all the same: for Bokeh that would be a press, which no tool here wants.
+Bokeh.require("core/ui_gestures").UIGestures.press_threshold = 2 ** 31 - 1;
+
 const byType = (model, type) => model.toolbar.tools.find(tool => tool.type === type);
 
 /** Keeps the tools of all figures as the state's `drag` says. */

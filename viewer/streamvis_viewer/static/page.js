@@ -128,7 +128,7 @@ class Page {
   }
 
   #smooth(weight) {
-    for (const plot of this.plots) plot.data.smooth?.(weight);
+    for (const plot of this.plots.filter(({smooths}) => smooths)) plot.data.smooth(weight);
     this.ranges.fit();
   }
 }

@@ -18,12 +18,13 @@ export class Plot {
   #stale = true;
 
   /** `controls`: {state, timelines, isShown: row → whether the page's controls show a series, keyOf: plot → its key function, if chosen}. */
-  constructor(index, view, cell, {columns, sliders, legend, palette, key}, colors, controls) {
+  constructor(index, view, cell, {columns, sliders, legend, palette, key, smooths}, colors, controls) {
     this.index = index;
     this.view = view;
     this.cell = cell;
     this.columns = columns;
     this.legend = legend;
+    this.smooths = smooths; // a cloud has no moving average
     this.model = view.plot_view.model;
     this.data = new PlotData(view);
     this.data.sliders = sliders;
