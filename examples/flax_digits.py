@@ -36,7 +36,7 @@ def learn(state: TrainState, images: jax.Array, digits: jax.Array) -> tuple[Trai
     """One step; the metrics are those before it."""
     gradients, metrics = jax.grad(evaluate, has_aux=True)(state.params, state, images, digits)
     logged = {f"train/{name}": value for name, value in metrics.items()}
-    return state.apply_gradients(grads=gradients), {**logged, "gradient/norm": optax.global_norm(gradients)}
+    return state.apply_gradients(grads=gradients), {**logged, "gradient/norm": optax.tree.norm(gradients)}
 
 
 def main(grpc_uri: str | None = None, epochs: str = "30") -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streamvis import plugins
 from streamvis.server.run import serving
 from streamvis_viewer import schema
 
@@ -18,14 +19,24 @@ def _blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.filterwarnings(
+    r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning"
+)  # Lightning's call
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers:UserWarning")  # its advice
+@pytest.mark.filterwarnings("ignore:GPU available but not used:UserWarning")  # the pages take what there is
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # tensors have no array adapter yet
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From its first block to its last, in one program, against a real server."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     names: dict[str, object] = {}
-    with serving() as server:
-        for block in _blocks(page, "python"):
-            exec(compile(block.replace("localhost:8081", server.uri), page.name, "exec"), names)
+    plugins.default.cache_clear()
+    try:
+        with serving() as server:
+            for block in _blocks(page, "python"):
+                exec(compile(block.replace("localhost:8081", server.uri), page.name, "exec"), names)
+    finally:
+        plugins.default.cache_clear()  # a page may register a plugin
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -47,10 +47,12 @@ def block_events(name: str, block: Block, step: str) -> Iterator[Event]:
                 yield Event(step=at, wall_time=when, summary=_summary(label, simple_value=value))
 
 
-def config_events(values: Mapping[str, Any]) -> Iterator[Event]:
-    """Flat hyperparameters, for TensorBoard's tab of that name."""
+def config_events(values: Mapping[str, Any], trial: str) -> Iterator[Event]:
+    """Flat hyperparameters of the run `trial`, for TensorBoard's tab of that name."""
     plain = {name: _hyperparameter(value) for name, value in values.items()}
-    yield Event(wall_time=time.time(), summary=Summary.FromString(hparams_pb(plain).SerializeToString()))
+    yield Event(
+        wall_time=time.time(), summary=Summary.FromString(hparams_pb(plain, trial_id=trial).SerializeToString())
+    )
 
 
 def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -34,6 +34,7 @@ class TensorBoardSink:
 
     def __init__(self, folder: str | os.PathLike[str], scope: str) -> None:
         self.folder = Path(folder, *map(_safe, scope.split("/")))
+        self._scope = scope
         self._writer: RecordWriter | None = None
         self._config: dict[str, Any] = {}
         self._left_out: set[str] = set()
@@ -49,7 +50,7 @@ class TensorBoardSink:
             for old in replaced:
                 del self._config[old]
             self._config[name] = value
-        self._add(config_events(self._config))
+        self._add(config_events(self._config, self._scope))
 
     def close(self) -> None:
         """Closes the file."""

@@ -111,7 +111,7 @@ def test_hyperparameters_come_back_merged(sink: TensorBoardSink, tmp_path: Path)
     last = list(EventFileLoader(str(file)).Load())[-1].summary.value[0].metadata.plugin_data
     start = HParamsPluginData.FromString(last.content).session_start_info
     found = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
-    assert last.plugin_name == "hparams"
+    assert (last.plugin_name, start.group_name) == ("hparams", "run24")
     assert found == {
         "lr": 0.25,
         "optimizer.name": "adam",
