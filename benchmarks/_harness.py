@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,34 @@ class Server:
 
 
 @contextmanager
-def data_server() -> Iterator[Server]:
-    """`streamvis grpc-serve` on a fresh store, which is deleted afterwards."""
+def disk_directory() -> Iterator[Path]:
+    """A directory on a disk, which is deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="streamvis-bench-", dir=DISK) as directory:
-        command = [sys.executable, "-m", "streamvis", "grpc-serve", f"{directory}/data", "0"]
+        yield Path(directory)
+
+
+UNCOMPACTED = """
+import math, sys
+from streamvis.__main__ import main
+from streamvis.storage import SqliteStore
+SqliteStore.compact = lambda store: math.inf
+main()
+"""
+
+
+@contextmanager
+def data_server(directory: Path | None = None, *, compact: bool = True) -> Iterator[Server]:
+    """`streamvis grpc-serve` on the store in that directory, or on a fresh one, which is deleted afterwards."""
+    with disk_directory() if directory is None else nullcontext(directory) as place:
+        program = ["-m", "streamvis"] if compact else ["-c", UNCOMPACTED]
+        command = [sys.executable, *program, "grpc-serve", f"{place}/data", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
                 ready = process.stdout.readline()
                 found = re.match(r"data server on (\S+),", ready)
                 assert found, f"the server said {ready!r}; expected its address"
-                yield Server(found[1], Path(directory))
+                yield Server(found[1], place)
             finally:
                 process.terminate()
                 process.wait()

@@ -1,50 +1,54 @@
-"""P4: a long series written in small blocks, fetched before and after compaction, beside raw bytes through gRPC."""
+"""P4: long series written in small blocks, fetched before and after compaction, beside raw bytes through gRPC."""
 
 from __future__ import annotations
 
-import tempfile
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 import grpc
 import numpy as np
-from _harness import DISK, REPEATS, check_series, median_of, show, stopwatch
+from _harness import REPEATS, check_series, data_server, disk_directory, median_of, show, stopwatch
 
 from streamvis import Client
 from streamvis.codec import EncodedBlock, encode
 from streamvis.columns import Block
-from streamvis.server.run import serving
 from streamvis.storage import SqliteStore
 from streamvis.testing import StoreStream, append, loss
 
 ROWS, BLOCK, BATCH = 1_000_000, 50, 100
 X, Y = np.arange(ROWS), np.random.default_rng(0).random(ROWS)
-MESSAGE = bytes(1 << 20)
+MESSAGE, MESSAGES = bytes(1 << 20), 64
+SERIES = 5
+"""Each of them with ROWS rows; 50 take as long per row, and minutes to write."""
 
 
 def main() -> None:
     """Prints megabytes of columns per second, and how fast the blocks became few."""
-    raw = _raw()
-    with tempfile.TemporaryDirectory(prefix="streamvis-bench-", dir=DISK) as directory:
-        prefix = Path(directory) / "data"
-        _write(prefix)
-        with patch.object(SqliteStore, "compact", return_value=False):
-            before = _fetch(prefix)
-        compaction = _compact(prefix)
-        after = _fetch(prefix)
+    with _raw_server() as uri:
+        raw = _raw(uri)
     peer = ("raw gRPC", raw)
-    show("P4 fetch of 50-point blocks", before, "MB/s", peer=peer, at_least=0.15, goal_is_ratio=True)
-    show("P4 fetch after compaction", after, "MB/s", peer=peer, at_least=0.6, goal_is_ratio=True)
-    show("P4 compaction", compaction, "MB/s")
+    for series in (1, SERIES):
+        with disk_directory() as directory:
+            _write(directory / "data", series)
+            before = _fetch(directory, series, compact=False)
+            compaction = _compact(directory / "data", series)
+            after = _fetch(directory, series, compact=True)
+        show(f"P4 {series} x 1M rows in 50-point blocks", before, "MB/s", peer=peer, at_least=0.15, goal_is_ratio=True)
+        show(f"P4 {series} x 1M rows after compaction", after, "MB/s", peer=peer, at_least=0.6, goal_is_ratio=True)
+        show("P4 compaction", compaction, "MB/s")
 
 
-def _write(prefix: Path) -> None:
+def _write(prefix: Path, series: int) -> None:
     store, stream = SqliteStore(prefix), StoreStream()
-    append(store, stream.next(declare=[loss()]))
+    append(store, stream.next(declare=[loss(handle, f"loss{handle}") for handle in range(1, series + 1)]))
     for start in range(0, ROWS, BLOCK * BATCH):
-        append(store, stream.next(*(_block(start + part * BLOCK) for part in range(BATCH))))
+        blocks = [_block(start + part * BLOCK) for part in range(BATCH)]
+        for handle in range(1, series + 1):
+            append(store, stream.next(*(block._replace(topic=handle) for block in blocks)))
     store.close()
 
 
@@ -53,48 +57,67 @@ def _block(start: int) -> EncodedBlock:
     return encode(Block(1, 0, {"x": X[None, place], "y": Y[None, place]}))
 
 
-def _compact(prefix: Path) -> float:
+def _compact(prefix: Path, series: int) -> float:
     store = SqliteStore(prefix)
     with stopwatch() as seconds:
         while store.compact() <= 0.0:
             pass
+        spent = seconds()
+    while store.compact() <= 10.0:  # what waits for the series to rest
+        pass
     store.close()
-    return (X.nbytes + Y.nbytes) / seconds() / 1e6
+    return series * (X.nbytes + Y.nbytes) / spent / 1e6
 
 
-def _fetch(prefix: Path) -> float:
+def _fetch(directory: Path, series: int, *, compact: bool) -> float:
     def once(_: int) -> float:
         with stopwatch() as seconds:
-            found = client.fetch("run", "loss")
-        check_series(found["run", "loss", 0], {"x": X, "y": Y})
+            found = client.fetch("run")
+        assert len(found) == series
+        for columns in found.values():
+            check_series(columns, {"x": X, "y": Y})
         return seconds()
 
-    with serving(str(prefix)) as server, Client(server.uri) as client:
-        return (X.nbytes + Y.nbytes) / median_of(once) / 1e6
+    with data_server(directory, compact=compact) as server, Client(server.uri) as client:
+        return series * (X.nbytes + Y.nbytes) / median_of(once) / 1e6
 
 
-def _raw() -> float:
-    """Megabytes per second of a stream of 1 MiB messages without any content of ours."""
+# ---- the yardstick: messages of 1 MiB without any content of ours, from a process of their own
 
+
+@contextmanager
+def _raw_server() -> Iterator[str]:
+    command = [sys.executable, __file__, "serve"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield f"127.0.0.1:{process.stdout.readline().strip()}"
+        process.stdin.close()
+
+
+def _serve_raw() -> None:
     def stream(_: bytes, __: grpc.ServicerContext) -> Iterator[bytes]:
-        return iter([MESSAGE] * 64)
-
-    def once(_: int) -> float:
-        with stopwatch() as seconds:
-            assert sum(map(len, call(b""))) == 64 * len(MESSAGE)
-        return seconds()
+        return iter([MESSAGE] * MESSAGES)
 
     server = grpc.server(ThreadPoolExecutor(1))
     handler = grpc.method_handlers_generic_handler("raw", {"Stream": grpc.unary_stream_rpc_method_handler(stream)})
     server.add_generic_rpc_handlers((handler,))
-    port = server.add_insecure_port("127.0.0.1:0")
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
     server.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_stream("/raw/Stream")
-        rate = 64 * len(MESSAGE) / median_of(once, REPEATS) / 1e6
+    sys.stdin.read()
     server.stop(None)
-    return rate
+
+
+def _raw(uri: str) -> float:
+    def once(_: int) -> float:
+        with stopwatch() as seconds:
+            assert sum(map(len, call(b""))) == MESSAGES * len(MESSAGE)
+        return seconds()
+
+    with grpc.insecure_channel(uri) as channel:
+        call = channel.unary_stream("/raw/Stream")
+        return MESSAGES * len(MESSAGE) / median_of(once, REPEATS) / 1e6
 
 
 if __name__ == "__main__":
-    main()
+    _serve_raw() if sys.argv[1:] == ["serve"] else main()

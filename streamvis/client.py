@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 
 from streamvis import settings, transport, wire
+from streamvis.assembly import Assembly
 from streamvis.codec import EncodedBlock, decode
 from streamvis.columns import Block
 from streamvis.errors import MalformedError, StateError, StreamvisError, UnavailableError, UsageError, from_status
@@ -76,6 +77,7 @@ class Client:
         self._timeout = timeout
         self._channel = transport.open_channel(self.uri)
         self._stub = transport.open_stub(self._channel)
+        self._streams = transport.BlockStreams(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -183,7 +185,7 @@ class Client:
 
     def subscribe(self) -> Subscription:
         """A stream of changes, without interests at first."""
-        return Subscription(self.uri, self._stub)
+        return Subscription(self.uri, self._streams)
 
     def stats(self) -> Stats:
         """What the server says about itself: `streamvis doctor` prints it."""
@@ -199,17 +201,15 @@ class Client:
         return topics, configs
 
     def _fetch(self, query: Query) -> Points:
-        decoder, collector, cursor = _Decoder(), Collector(), b""
+        assembly, cursor = Assembly(), b""
         for change in self._changes(query):
-            update = decoder.update(change)
-            collector.add(update.topics, update.blocks)
-            cursor = update.cursor
-        return collector.take(cursor)[0]
+            assembly.add(change.topics, change.blocks)
+            cursor = change.cursor
+        return assembly.points(cursor)
 
     def _changes(self, query: Query) -> Iterator[Change]:
         with _translated(self.uri):
-            for message in self._stub.Fetch(wire.query_to_pb(query)):
-                yield wire.change_from_pb(message)
+            yield from map(wire.load_change, self._streams.fetch(wire.query_to_pb(query)))
 
     # ---- changing
 
@@ -256,13 +256,13 @@ class Subscription:
     interest is refused, which ends the stream.
     """
 
-    def __init__(self, uri: str, stub: Any) -> None:
+    def __init__(self, uri: str, streams: transport.BlockStreams) -> None:
         self._uri = uri
         self._interests: SimpleQueue[Any] = SimpleQueue()
         self._closed = threading.Event()
         self._cursors: dict[int, bytes] = {}
         with _translated(uri):
-            self._call = stub.Subscribe(iter(self._interests.get, None))
+            self._call = streams.subscribe(iter(self._interests.get, None))
 
     def __enter__(self) -> Self:
         return self
@@ -297,14 +297,14 @@ class Subscription:
         """Ends the stream."""
         self._closed.set()
         self._interests.put(None)
-        self._call.cancel()
+        self._call.cancel()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
 
     def __iter__(self) -> Iterator[Update]:
         decoder = _Decoder()
         try:
             with _translated(self._uri):
-                for message in self._call:
-                    update = decoder.update(wire.change_from_pb(message))
+                for change in map(wire.load_change, self._call):
+                    update = decoder.update(change)
                     self._advance(update)
                     yield update
         except StreamvisError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from itertools import accumulate, groupby
@@ -62,7 +62,7 @@ class EncodedBlock(NamedTuple):
     k: int
     n: int
     columns: bytes
-    payload: bytes
+    payload: bytes | memoryview
     crc: int
 
     @property
@@ -71,7 +71,7 @@ class EncodedBlock(NamedTuple):
         return len(self.columns) + len(self.payload)
 
 
-def checksum(index: int, k: int, n: int, columns: bytes, payload: bytes) -> int:
+def checksum(index: int, k: int, n: int, columns: bytes, payload: bytes | memoryview) -> int:
     """CRC-32 of everything that a reader of the block relies on."""
     return zlib.crc32(payload, zlib.crc32(columns, zlib.crc32(_SHAPE.pack(index, k, n))))
 
@@ -279,7 +279,7 @@ def _check_whole(block: EncodedBlock, names: Sequence[str]) -> None:
 
 def _are_bytes(*values: object) -> bool:
     """Whether a database gave what was stored: one that is damaged may give anything."""
-    return all(isinstance(value, bytes) for value in values)
+    return all(isinstance(value, bytes | memoryview) for value in values)
 
 
 def _damaged(block: EncodedBlock) -> MalformedError:
@@ -292,7 +292,8 @@ def decode_joined(blocks: Sequence[EncodedBlock], names: Sequence[str]) -> Block
     Small ones that are coded alike are decoded at once, which takes a tenth of the time. Raises MalformedError for
     damaged ones.
     """
-    alike = [tuple(group) for _, group in groupby(blocks, _likeness)]
+    same = len({(block.n, block.columns) for block in blocks}) == 1
+    alike = [blocks] if same else [tuple(group) for _, group in groupby(blocks, _likeness)]
     return join([decode(group[0], names) if len(group) == 1 else _decode_alike(group, names) for group in alike])
 
 
@@ -355,16 +356,16 @@ def _lengths(header: bytes) -> tuple[int, ...]:
 
 def _check_all(blocks: Sequence[EncodedBlock], names: Sequence[str]) -> None:
     """What `decode` checks, the CRC of what blocks have in common computed once."""
-    if {type(block.payload) for block in blocks} != {bytes}:
+    if not {type(block.payload) for block in blocks} <= {bytes, memoryview}:
         raise MalformedError(f"blocks of topic {blocks[0].topic} have no bytes where they should be")
     heads: dict[tuple[int, bytes, int], int] = {}
     for block in blocks:
         _, index, k, n, columns, payload, crc = block
-        kind = n, columns, len(payload)
-        if kind not in heads:
+        head = heads.get((n, columns, len(payload)))
+        if head is None:
             _check_whole(block, names)
-            heads[kind] = zlib.crc32(columns, zlib.crc32(_SHAPE.pack(index, k, n)))
-        elif zlib.crc32(payload, heads[kind]) != crc:
+            heads[n, columns, len(payload)] = zlib.crc32(columns, zlib.crc32(_SHAPE.pack(index, k, n)))
+        elif zlib.crc32(payload, head) != crc:
             raise _damaged(block)
 
 
@@ -383,39 +384,70 @@ def _spread(values: Array, codec: Codec, sizes: Array) -> Array:
     return run
 
 
+def decode_into(block: EncodedBlock, names: Sequence[str], room: Callable[[str, np.dtype[Any]], Array]) -> None:
+    """Decodes a block of one index to where it belongs: `room` gives, for each column, an array of its n values.
+
+    They are contiguous. Raises MalformedError as `decode` does; what was written by then has no meaning.
+    """
+    _check_whole(block, names)
+    offset = 0
+    for name, (dtype, codec, axes, length) in zip(names, _HEADER.iter_unpack(block.columns), strict=True):
+        values = room(name, DTYPES[dtype])
+        data = np.frombuffer(block.payload, "u1", length, offset)
+        if axes & 2 or block.n == 1:
+            _fill(values, data, Codec(codec))
+        else:  # one value for all points
+            values[:] = _decode_values(data, DTYPES[dtype], Codec(codec), (1, 1))[0]
+        offset += length
+
+
 def _decode_values(data: Array, dtype: np.dtype[Any], codec: Codec, shape: tuple[int, int]) -> Array:
-    size = shape[0] * shape[1]
+    if codec is Codec.RAW:
+        values = data.view(dtype).reshape(shape)
+        return values if values.flags.aligned else values.copy()
+    if codec is Codec.CONSTANT:
+        return np.broadcast_to(data.view(dtype), shape)
+    values = np.empty(shape, dtype)
+    _fill(values.reshape(-1), data, codec)
+    values.flags.writeable = False
+    return values
+
+
+def _fill(values: Array, data: Array, codec: Codec) -> None:
+    """Writes what `data` holds into `values`, which are contiguous."""
     match codec:
         case Codec.RAW:
-            return data.view(dtype).reshape(shape)
+            values.view("u1")[:] = data
         case Codec.CONSTANT:
-            return np.broadcast_to(data.view(dtype), shape)
+            values[:] = data.view(values.dtype)
         case Codec.RUN:
             with np.errstate(all="ignore"):  # of a damaged block
-                return _run(data.view(dtype), 0, size).reshape(shape)
+                for start, piece in _pieces(values):
+                    piece[:] = _run(data.view(values.dtype), start, start + len(piece))
         case Codec.NARROW:
-            return _widened(data, data.size // size, dtype).reshape(shape)
+            _widen(values, data, data.size // values.size)
         case Codec.SHUFFLED:
-            return _unshuffled(data, dtype, size).reshape(shape)
+            _unshuffle(values, data)
 
 
-def _widened(data: Array, width: int, dtype: np.dtype[Any]) -> Array:
-    if width == dtype.itemsize:
-        return data.view(dtype)
+def _widen(values: Array, data: Array, width: int) -> None:
     with np.errstate(all="ignore"):  # signalling NaN
-        return data.view(_narrower(dtype)[width]).astype(dtype)
+        values[:] = data.view(_narrower(values.dtype)[width])
 
 
-def _unshuffled(data: Array, dtype: np.dtype[Any], size: int) -> Array:
-    width = int(data[0])
-    if width != dtype.itemsize and width not in _narrower(dtype):
-        raise MalformedError(f"column of dtype {dtype} was compressed as values of {width} bytes")
+def _unshuffle(values: Array, data: Array) -> None:
+    width, size = int(data[0]), values.size
+    if width != values.itemsize and width not in _narrower(values.dtype):
+        raise MalformedError(f"column of dtype {values.dtype} was compressed as values of {width} bytes")
     try:
         # Its own word for the size is what would be allocated.
         if zstandard.get_frame_parameters(data[1:].data).content_size != size * width:
             raise MalformedError(f"compressed column does not hold {size} values of {width} bytes")
-        planes = zstandard.ZstdDecompressor().decompress(data[1:].data)
+        planes = np.frombuffer(zstandard.ZstdDecompressor().decompress(data[1:].data), "u1").reshape(width, size)
     except zstandard.ZstdError as error:
         raise MalformedError(f"compressed column cannot be read: {error}") from error
-    values = np.ascontiguousarray(np.frombuffer(planes, "u1").reshape(width, size).T)
-    return _widened(values.reshape(-1), width, dtype)
+    shuffled = values.view("u1") if width == values.itemsize else np.empty(size * width, "u1")
+    for place, plane in enumerate(planes):  # faster than a transposed copy
+        shuffled.reshape(size, width)[:, place] = plane
+    if width != values.itemsize:
+        _widen(values, shuffled, width)

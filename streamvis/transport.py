@@ -13,7 +13,7 @@ from streamvis.errors import StreamvisError, UnavailableError, UsageError, from_
 from streamvis.records import Ack, Batch
 from streamvis.v1 import streamvis_pb2 as pb
 from streamvis.v1 import streamvis_pb2_grpc as services
-from streamvis.wire import ack_from_pb, batch_to_pb
+from streamvis.wire import ack_from_pb, dump_batch
 
 MESSAGE_LIMIT = 16 << 20
 """Bytes of one message at most, at both ends; senders split at about 1 MiB and never come near it."""
@@ -38,6 +38,19 @@ def open_channel(uri: str) -> grpc.Channel:
 def open_stub(channel: grpc.Channel) -> services.StreamvisStub:
     """The data server's methods over that channel."""
     return services.StreamvisStub(channel)
+
+
+class BlockStreams:
+    """The methods that carry blocks, over that channel. Changes come as bytes, which `wire.load_change` reads in place.
+
+    The generated stub would copy every payload twice more on its way.
+    """
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        service = pb.DESCRIPTOR.services_by_name["Streamvis"].full_name
+        self.write = channel.stream_stream(f"/{service}/Write", dump_batch, pb.Ack.FromString)
+        self.fetch = channel.unary_stream(f"/{service}/Fetch", pb.Query.SerializeToString, None)
+        self.subscribe = channel.stream_stream(f"/{service}/Subscribe", pb.Interest.SerializeToString, None)
 
 
 def check_uri(uri: str) -> str:
@@ -68,9 +81,9 @@ class GrpcLink:
     """A Write stream over a channel of its own."""
 
     def __init__(self, uri: str, on_ack: Callable[[Ack], None], on_lost: Callable[[StreamvisError], None]) -> None:
-        self._requests: SimpleQueue[pb.Batch | None] = SimpleQueue()
+        self._requests: SimpleQueue[Batch | None] = SimpleQueue()
         self._channel = open_channel(uri)
-        self._call = open_stub(self._channel).Write(iter(self._requests.get, None))
+        self._call = BlockStreams(self._channel).write(iter(self._requests.get, None))
         self._closed = False
         self._reader = threading.Thread(
             target=self._read, args=(uri, on_ack, on_lost), name="streamvis-acks", daemon=True
@@ -79,7 +92,7 @@ class GrpcLink:
 
     def send(self, batch: Batch) -> None:
         """Queues the batch for the stream."""
-        self._requests.put(batch_to_pb(batch))
+        self._requests.put(batch)
 
     def close(self) -> None:
         """Ends the stream and closes the channel."""

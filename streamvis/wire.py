@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from streamvis.codec import EncodedBlock
 from streamvis.errors import MalformedError
+from streamvis.framing import LARGE_BYTES, framed, unframed
 from streamvis.records import Ack, Batch, Change, Config, Declaration, Interest, Listing, Metric, Query, Stats, Topic
 from streamvis.reduce import Condition, Reduction
 from streamvis.v1 import streamvis_pb2 as pb
@@ -45,8 +46,41 @@ def _add_blocks(blocks: Any, added: Sequence[EncodedBlock]) -> None:
             n=block.n,
             crc=block.crc,
             columns=block.columns,
-            payload=block.payload,
+            payload=bytes(block.payload),
         )
+
+
+def _large(blocks: Sequence[EncodedBlock]) -> bool:
+    return sum(len(block.payload) for block in blocks) >= LARGE_BYTES * max(len(blocks), 1)
+
+
+def _dump(message: Any, blocks: Sequence[EncodedBlock]) -> bytes:
+    """The message with those blocks as bytes."""
+    if not _large(blocks):
+        _add_blocks(message.blocks, blocks)
+        return bytes(message.SerializeToString())
+    heads = (
+        pb.Block(topic=b.topic, index=b.index, k=b.k, n=b.n, crc=b.crc, columns=b.columns).SerializeToString()
+        for b in blocks
+    )
+    return framed(message.SerializeToString(), zip(heads, (block.payload for block in blocks), strict=True))
+
+
+def _load(kind: Any, data: bytes) -> tuple[Any, tuple[EncodedBlock, ...]]:
+    """A message without its blocks, and the blocks. Payloads of large ones lie in `data`. Raises DecodeError."""
+    parts = unframed(data) if len(data) >= LARGE_BYTES else None
+    if parts is None:
+        message = kind.FromString(data)
+        return message, tuple(map(block_from_pb, message.blocks))
+    head, blocks = parts
+    message = kind.FromString(head)
+    large = (_block_from_parts(*block) for block in blocks)
+    return message, (*map(block_from_pb, message.blocks), *large)
+
+
+def _block_from_parts(fields: bytes, payload: memoryview) -> EncodedBlock:
+    block = block_from_pb(pb.Block.FromString(fields))
+    return block._replace(payload=payload) if payload else block
 
 
 def block_from_pb(message: pb.Block) -> EncodedBlock:
@@ -78,8 +112,19 @@ def config_from_pb(message: pb.Config) -> Config:
     return Config(message.scope, load_config(message.json))
 
 
+def dump_batch(batch: Batch) -> bytes:
+    """The batch as the bytes of its message."""
+    return _dump(_batch_to_pb(batch), batch.blocks)
+
+
 def batch_to_pb(batch: Batch) -> pb.Batch:
-    message = pb.Batch(
+    message = _batch_to_pb(batch)
+    _add_blocks(message.blocks, batch.blocks)
+    return message
+
+
+def _batch_to_pb(batch: Batch) -> pb.Batch:
+    return pb.Batch(
         writer=batch.writer,
         number=batch.number,
         declarations=[
@@ -88,31 +133,21 @@ def batch_to_pb(batch: Batch) -> pb.Batch:
         ],
         configs=[config_to_pb(config) for config in batch.configs],
     )
-    _add_blocks(message.blocks, batch.blocks)
-    return message
 
 
-def batch_from_pb(message: pb.Batch) -> Batch:
+def load_batch(data: bytes) -> Batch:
+    """The batch of a message. Payloads of large blocks lie in `data`. Raises MalformedError."""
+    try:
+        message, blocks = _load(pb.Batch, data)
+    except DecodeError:
+        raise MalformedError(f"{len(data)} bytes are not a {pb.Batch.DESCRIPTOR.full_name}") from None
     return Batch(
         message.writer,
         message.number,
         tuple(Declaration(d.handle, d.scope, d.name, tuple(d.columns), d.replace) for d in message.declarations),
         tuple(config_from_pb(config) for config in message.configs),
-        tuple(block_from_pb(block) for block in message.blocks),
+        blocks,
     )
-
-
-def dump_batch(batch: Batch) -> bytes:
-    """The batch as bytes, for a spool."""
-    return batch_to_pb(batch).SerializeToString()
-
-
-def load_batch(data: bytes) -> Batch:
-    """The batch from `dump_batch`'s bytes. Raises MalformedError."""
-    try:
-        return batch_from_pb(pb.Batch.FromString(data))
-    except DecodeError as error:
-        raise MalformedError(f"not a batch: {error}") from None
 
 
 def ack_to_pb(ack: Ack) -> pb.Ack:
@@ -211,22 +246,27 @@ def interest_from_pb(message: pb.Interest) -> Interest:
     return Interest(message.id, None if message.drop else query_from_pb(message.add))
 
 
-def change_to_pb(change: Change) -> pb.Change:
+def dump_change(change: Change) -> bytes:
+    """The change as the bytes of its message."""
     message = pb.Change(
         topics=[topic_to_pb(topic) for topic in change.topics],
         configs=[config_to_pb(config) for config in change.configs],
         cursor=change.cursor,
         interest=change.interest,
     )
-    _add_blocks(message.blocks, change.blocks)
-    return message
+    return _dump(message, change.blocks)
 
 
-def change_from_pb(message: pb.Change) -> Change:
+def load_change(data: bytes) -> Change:
+    """The change of a message. Payloads of large blocks lie in `data`. Raises MalformedError."""
+    try:
+        message, blocks = _load(pb.Change, data)
+    except DecodeError:
+        raise MalformedError(f"{len(data)} bytes are not a {pb.Change.DESCRIPTOR.full_name}") from None
     return Change(
         tuple(topic_from_pb(topic) for topic in message.topics),
         tuple(config_from_pb(config) for config in message.configs),
-        tuple(block_from_pb(block) for block in message.blocks),
+        blocks,
         message.cursor,
         message.interest,
     )

@@ -145,7 +145,7 @@ def test_an_old_cursor_gets_a_restored_topic_whole() -> None:
     writer.write("loss", 2)
     for cursor, values in zip(cursors, ([1, 2], [1, 2], [2]), strict=True):
         changes = list(View(Selection(Query(), Patterns()), cursor).catch_up(store))
-        sent = [decode(block, ("x",)).columns["x"].item() for change in changes for block in change.blocks]
+        sent = [x for change in changes for block in change.blocks for x in decode(block, ("x",)).columns["x"].ravel()]
         assert sent == values
         reader.apply(changes)
         assert reader.written()["loss"] == ([1, 2] if cursor < cursors[2] else [1, 2, 2])

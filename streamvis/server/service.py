@@ -14,7 +14,7 @@ import grpc
 from streamvis import __version__, wire
 from streamvis.errors import MalformedError, UnavailableError, UsageError
 from streamvis.filters import Patterns
-from streamvis.records import Ack, Batch, Metric, Query, Stats, pack_cursor
+from streamvis.records import Ack, Batch, Change, Metric, Query, Stats, pack_cursor
 from streamvis.server.broadcast import Broadcast
 from streamvis.server.checks import BatchChecker, check_text
 from streamvis.server.committer import Committer
@@ -107,7 +107,7 @@ class Service:
 
     def _checked(self, message: bytes, checker: BatchChecker) -> Batch:
         try:
-            batch = wire.batch_from_pb(parsed(pb.Batch, message))
+            batch = wire.load_batch(message)
             checker.check(batch)
         except UsageError:
             self._meter.refused()
@@ -163,16 +163,16 @@ class Service:
 
     # ---- reading
 
-    async def fetch(self, request: bytes, context: Context) -> AsyncIterator[pb.Change]:
+    async def fetch(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
         """What the query selects as of now, closed by a cursor."""
         async with statuses(context):
             view = await self._open(wire.query_from_pb(parsed(pb.Query, request)))
-            async with aclosing(self._readers.ahead(view.catch_up(self._store))) as changes:
+            async with aclosing(self._readers.ahead(map(wire.dump_change, view.catch_up(self._store)))) as changes:
                 async for change in changes:
-                    yield wire.change_to_pb(change)
-            yield pb.Change(cursor=self._cursor(view.seq))
+                    yield change
+            yield wire.dump_change(Change(cursor=self._cursor(view.seq)))
 
-    async def subscribe(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[pb.Change]:
+    async def subscribe(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """For each interest what the store holds, then everything that is committed afterwards."""
         async with statuses(context):
             with self._broadcast.listening() as wake, self._subscribing(wake) as subscription:
@@ -181,7 +181,7 @@ class Service:
                     aclosing(subscription.changes(partial(self._check_stream, pull))) as changes,
                 ):
                     async for change in changes:
-                        yield wire.change_to_pb(change)
+                        yield wire.dump_change(change)
 
     @contextmanager
     def _subscribing(self, wake: asyncio.Event) -> Iterator[Subscription]:
@@ -275,11 +275,11 @@ async def _settled(acks: asyncio.Queue[asyncio.Future[Ack] | None]) -> None:
 
 def rpc_handler(service: Service) -> grpc.GenericRpcHandler[Any, Any]:
     """The service's methods under their rpc names. They parse requests themselves, so that bad bytes get a status."""
-    change, listing = pb.Change.SerializeToString, pb.Listing.SerializeToString
+    listing = pb.Listing.SerializeToString
     methods = {
         "Write": grpc.stream_stream_rpc_method_handler(service.write, None, pb.Ack.SerializeToString),
-        "Fetch": grpc.unary_stream_rpc_method_handler(service.fetch, None, change),
-        "Subscribe": grpc.stream_stream_rpc_method_handler(service.subscribe, None, change),
+        "Fetch": grpc.unary_stream_rpc_method_handler(service.fetch),
+        "Subscribe": grpc.stream_stream_rpc_method_handler(service.subscribe),
         "List": grpc.unary_stream_rpc_method_handler(service.list, None, listing),
         "SetConfig": grpc.unary_unary_rpc_method_handler(service.set_config, None, pb.SetConfigReply.SerializeToString),
         "Delete": grpc.unary_unary_rpc_method_handler(service.delete, None, pb.DeleteReply.SerializeToString),

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from streamvis.codec import EncodedBlock
 from streamvis.columns import Array
 from streamvis.records import Ack, Batch, Config, Topic
+from streamvis.storage.merging import joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +170,12 @@ class Store(ABC):
         """
 
     def blocks(self, topic: int, after: int, upto: int, max_bytes: int = READ_BYTES) -> Iterator[EncodedBlock]:
-        """All blocks of a topic with after < number <= upto, read in pages."""
+        """All points of a topic with after < number <= upto, read in pages; small blocks are put together."""
         page = self.page(topic, after, upto, max_bytes)
-        yield from page.blocks
+        yield from joined(page.blocks)
         while not page.done:
             page = self.page(topic, after, upto, max_bytes, page)
-            yield from page.blocks
+            yield from joined(page.blocks)
 
     @abstractmethod
     def extents(self, topic: int, upto: int) -> list[Extent]:

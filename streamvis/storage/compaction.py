@@ -9,7 +9,6 @@ O(log n) times. What is left of a topic that rests is merged by size.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 from streamvis.codec import column_count, dtypes, point_size
 from streamvis.errors import MalformedError
+from streamvis.storage.runs import Runs
 
 FAN_OUT = 8
 FULL_COLUMN = 1 << 20
@@ -82,8 +82,7 @@ class Planner:
         self.merges: deque[Merge] = deque()
         self._damaged = damaged
         self._gathering = gathering
-        self._runs: dict[tuple[int, int], list[_Piece]] = {}
-        self._keys: list[tuple[int, int]] = []  # of the runs, sorted; their indexes do not overlap
+        self._runs = Runs[_Piece](self._close)
 
     @property
     def waiting(self) -> list[int]:
@@ -98,11 +97,8 @@ class Planner:
             return
         if not (type(index) is type(k) is type(n) is type(level) is int):
             raise MalformedError(f"index, k, n and level are {index!r}, {k!r}, {n!r} and {level!r}; expected numbers")
-        key = index, k
-        run = self._runs.get(key)
-        if run is None:
-            run = self._open(key)
-        elif run and run[-1].columns != columns and dtypes(run[-1].columns) != dtypes(columns):
+        run = self._runs.of(index, k)
+        if run and run[-1].columns != columns and dtypes(run[-1].columns) != dtypes(columns):
             self._close(run)
         size = k * n * point_size(columns)
         if size >= full_size(columns):
@@ -128,22 +124,8 @@ class Planner:
 
     def bar(self, header: Header) -> None:
         """Takes the next block, which is not to be merged now; of a damaged one not even the index may be known."""
-        key = header.index, header.k
-        if all(isinstance(number, int) for number in key):
-            self._close(self._runs.get(key) or self._open(key))
-
-    def _open(self, key: tuple[int, int]) -> list[_Piece]:
-        """A run; those of other shapes that share an index with it end, because points of an index stay in order."""
-        index, k = key
-        first = bisect_left(self._keys, key)
-        if first and sum(self._keys[first - 1]) > index:
-            first -= 1
-        last = first
-        while last < len(self._keys) and self._keys[last][0] < index + k:
-            self._close(self._runs.pop(self._keys[last]))
-            last += 1
-        self._keys[first:last] = [key]
-        return self._runs.setdefault(key, [])
+        if type(header.index) is type(header.k) is int:
+            self._close(self._runs.of(header.index, header.k))
 
     def _raise(self, run: list[_Piece]) -> None:
         full = full_size(run[-1].columns)

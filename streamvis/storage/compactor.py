@@ -59,7 +59,7 @@ class Compactor:
         self._shard = shard
         self._agenda: Agenda | None = None
 
-    def appended(self, payloads: Sequence[bytes]) -> None:
+    def appended(self, payloads: Sequence[bytes | memoryview]) -> None:
         """Blocks with these payloads were written."""
         if self._agenda and payloads:
             self._agenda.backlog.add(sum(weight(len(payload)) for payload in payloads), time.monotonic())

@@ -1,4 +1,4 @@
-"""Merging stored blocks, and cutting merged ones: pure.
+"""Merging blocks, for good or for a reader, and cutting merged ones: pure.
 
 A merged block takes the number of its last part and keeps the (number, points) of all: what lies between any two
 numbers can still be cut out of it.
@@ -7,15 +7,22 @@ numbers can still be cut out of it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
-from streamvis.codec import EncodedBlock, column_count, decode, decode_joined, encode
+from streamvis.codec import EncodedBlock, column_count, decode, decode_joined, dtypes, encode, point_size
 from streamvis.columns import Array, Block
 from streamvis.errors import MalformedError
+from streamvis.storage.runs import Runs
+
+SMALL_POINTS = 4096
+"""Bytes of points, uncompressed, up to which blocks are put together for readers."""
+JOINED_BYTES = 1 << 20
+"""About how large they become."""
 
 _PARTS = struct.Struct(">QII")
 _PART_COLUMNS = ("gap", "points")
@@ -36,6 +43,59 @@ class DamagedError(Exception):
         super().__init__(str(reason))
         self.seq = seq
         self.topic = topic
+
+
+def joined(blocks: Sequence[EncodedBlock]) -> list[EncodedBlock]:
+    """The points of a topic's blocks with small neighbours put together, for readers, whom each block costs time.
+
+    Those of each index stay in order. A damaged block comes as it is, with those that it would have joined.
+    """
+    if _is_one_run(blocks):
+        return list(_as_few(blocks))
+    done: list[EncodedBlock] = []
+    runs = Runs[EncodedBlock](lambda run: done.extend(_as_few(run)))
+    for block in blocks:
+        run = runs.of(block.index, block.k)
+        large = _nbytes(block) > SMALL_POINTS
+        if run and (large or not _are_alike(run[-1].columns, block.columns)):
+            done += _as_few(run)
+            run.clear()
+        (done if large else run).append(block)
+    for run in runs.values():
+        done += _as_few(run)
+    return done
+
+
+def _is_one_run(blocks: Sequence[EncodedBlock]) -> bool:
+    """Whether they are small blocks of one index, as most series are: found out in a part of the time."""
+    kinds = {(block.index, block.k, block.columns) for block in blocks}
+    if len({(index, k, dtypes(columns)) for index, k, columns in kinds}) != 1:
+        return False
+    return _nbytes(blocks[0]._replace(n=max(block.n for block in blocks))) <= SMALL_POINTS
+
+
+def _nbytes(block: EncodedBlock) -> int:
+    """Bytes of the points uncompressed; of what cannot be read as many as can be."""
+    try:
+        return block.k * block.n * point_size(block.columns)
+    except MalformedError:
+        return sys.maxsize
+
+
+def _are_alike(one: bytes, other: bytes) -> bool:
+    return one == other or dtypes(one) == dtypes(other)
+
+
+def _as_few(run: Sequence[EncodedBlock]) -> Iterator[EncodedBlock]:
+    """The blocks of a run as one, or more where they unfold to much."""
+    size = sum(block.n for block in run) * run[0].k * point_size(run[0].columns) if run else 0
+    step = -(-len(run) // (1 + size // JOINED_BYTES)) or 1
+    for start in range(0, len(run), step):
+        piece = run[start : start + step]
+        try:
+            yield piece[0] if len(piece) == 1 else encode(decode_joined(piece, _names(piece[0])))
+        except MalformedError:
+            yield from piece
 
 
 def merge(stored: Sequence[Stored], *, dense: bool = True) -> Stored:

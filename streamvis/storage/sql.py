@@ -77,7 +77,7 @@ _PUT_BLOCK = (
     "INSERT INTO block (shard, seq, topic_id, idx, k, n, crc, columns, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _PAGE = (
-    "SELECT seq, parts, idx, k, n, columns, payload, crc FROM block "
+    "SELECT topic_id, idx, k, n, columns, payload, crc, seq, parts FROM block "
     "WHERE topic_id = ? AND seq > ? AND (seq <= ? OR parts < ?) ORDER BY seq"
 )
 _EXTENTS = "SELECT idx, k, n, seq, parts FROM block WHERE topic_id = ? AND (seq <= ? OR parts < ?) ORDER BY seq"
@@ -360,24 +360,24 @@ class SqlStore(Store):
     def page(self, topic: int, after: int, upto: int, max_bytes: int, previous: Page | None = None) -> Page:
         """See Store."""
         after, upto = min(after, _MAX_SEQ), min(upto, _MAX_SEQ)
-        blocks: list[EncodedBlock] = []
+        blocks, seqs = list[EncodedBlock](), list[int]()
         size, last = 0, previous.after if previous else after
-        seen = dict(previous.seen) if previous else {}
+        seen = previous.seen if previous else {}
         bounds = topic, last, upto, parts_bound(upto)
         with self._reading() as session, closing(session.execute(_PAGE, bounds)) as rows:
-            for seq, parts, index, k, n, columns, payload, crc in rows:
-                whole = EncodedBlock(topic, index, k, n, columns, payload, crc)
-                key = index, k
-                block = clip(Stored(seq, parts, whole), max(after, seen.get(key, 0)), upto) if parts else whole
+            for row in rows:  # the innermost loop of every fetch
+                whole = EncodedBlock._make(row[:7])
+                seq, parts = row[7:]
+                floor = after if parts is None else max(after, seen.get(row[1:3], 0))
+                block = whole if parts is None else clip(Stored(seq, parts, whole), floor, upto)
                 if block is None:
                     continue
-                size += block.size
+                size += len(block.columns) + len(block.payload)
                 if blocks and size > max_bytes:
-                    return Page(tuple(blocks), last, done=False, seen=seen)
+                    return Page(tuple(blocks), seqs[-1], done=False, seen={**seen, **_seen(blocks, seqs, upto)})
                 blocks.append(block)
-                seen[key] = min(seq, upto)
-                last = seq
-        return Page(tuple(blocks), last, done=True)
+                seqs.append(seq)
+        return Page(tuple(blocks), seqs[-1] if seqs else last, done=True)
 
     def compact(self) -> float:
         """See Store."""
@@ -398,6 +398,10 @@ class SqlStore(Store):
                 for index in range(first, first + k):
                     points[index] += n
         return dict(sorted(points.items()))
+
+
+def _seen(blocks: Sequence[EncodedBlock], seqs: Sequence[int], upto: int) -> dict[tuple[int, int], int]:
+    return {(block.index, block.k): min(seq, upto) for block, seq in zip(blocks, seqs, strict=True)}
 
 
 def _load(session: Session, plan: Plan, submissions: Sequence[Submission]) -> None:

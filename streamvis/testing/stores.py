@@ -573,6 +573,19 @@ class StoreContract(ABC):
         assert list(store.lengths(topic).items()) == [(0, 2), (1, 5), (2, 5), (3, 6)]
         assert store.lengths(12345) == {}
 
+    def test_blocks_are_few_and_have_all_points(self, store: Store) -> None:
+        """What all pages hold between two numbers, with small blocks put together and none much over a megabyte."""
+        stream = StoreStream()
+        topic = self._mixed(store, stream)
+        wide = encode(Block(1, 0, {"x": np.zeros((1, 200), "<i8"), "y": np.zeros((1, 1))}))
+        append(store, stream.next(*[wide] * 1000))
+        upto = store.seq()
+        for after in (0, 7, 150, upto):
+            blocks = list(store.blocks(topic, after, upto))
+            assert series(blocks) == series(pages(store, topic, after, upto, 1 << 20))
+            assert len(blocks) < 250
+            assert max((block.n for block in blocks), default=0) < 100_000
+
     # ---- compaction
 
     def _mixed(self, store: Store, stream: StoreStream, count: int = 300) -> int:
