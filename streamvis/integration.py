@@ -75,10 +75,11 @@ class MetricLogger:
     @property
     def logger(self) -> DataLogger:
         """For arrays and whatever else is no metric: the running DataLogger, started at the first use."""
-        with self._lock:
-            if not self._started:
-                self._logger.start()
-                self._started = True
+        if not self._started:
+            with self._lock:
+                if not self._started:
+                    self._logger.start()
+                    self._started = True
         return self._logger
 
     @property
@@ -102,9 +103,11 @@ class MetricLogger:
                 if name in seen:
                     self.say(name, f"{name} of {self.scope!r} is given twice in one call; both are stored")
                 seen.add(name)
-                with self.contained(name):
+                try:  # as `contained`, whose context costs as much as the write
                     lines = _lines(_number(value), number)
                     self.write(name, start_index=start_index, step=number, value=lines, epoch=when, time=now)
+                except FAILURES as error:
+                    self._contain(name, error)
 
     def log_histogram(self, name: str, centres: Any, counts: Any, step: Any, epoch: Any = None) -> None:
         """Logs a histogram: a point for each bin, with its centre as `value`, and the column `count` besides."""
@@ -148,9 +151,12 @@ class MetricLogger:
         try:
             yield
         except FAILURES as error:
-            if self.strict:
-                raise
-            self.say(what, f"cannot log {what} of {self.scope!r}: {type(error).__name__}: {error}")
+            self._contain(what, error)
+
+    def _contain(self, what: str, error: Exception) -> None:
+        if self.strict:
+            raise error
+        self.say(what, f"cannot log {what} of {self.scope!r}: {type(error).__name__}: {error}")
 
     def say(self, what: str, message: str) -> None:
         """Warns, once about each thing."""

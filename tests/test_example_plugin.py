@@ -20,6 +20,8 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
 
 Python: TypeAlias = Callable[..., str]
 
+RED = [228, 26, 28]  # the first of Set1
+
 LOG = """
 import array, sys
 from streamvis import DataLogger
@@ -32,24 +34,30 @@ with DataLogger("run24", sys.argv[1], spool_dir=sys.argv[2]) as logger:
     assert logger.stats()["sinks"].keys() == {"example"}
 """
 
-DRAW = """
+SERVE = """
 import sys
+from streamvis_viewer import serving
 from pathlib import Path
-from streamvis_viewer import load
 
-plot = load(Path(sys.argv[1])).plots["loss"]
-print(plot.glyph.build("p0", plot.glyph_options).line_width)
+with serving("127.0.0.1:0", sys.argv[1], Path(sys.argv[2])) as url:
+    print(url, flush=True)
+    sys.stdin.read()
 """
 
 
-@pytest.fixture(name="python", scope="module")
-def _python(tmp_path_factory: pytest.TempPathFactory) -> Python:
-    """The interpreter of a new environment that has what this one has, and in which the example is installed."""
+@pytest.fixture(name="interpreter", scope="module")
+def _interpreter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of a new environment which has what this one has."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
-    interpreter = folder / "bin" / "python"
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
     (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(name="python", scope="module")
+def _python(interpreter: Path) -> Python:
+    """Runs that interpreter, once the example is installed there; gives what it prints."""
 
     def python(*arguments: str | Path, **environment: str) -> str:
         variables = {**os.environ, **environment}
@@ -116,10 +124,33 @@ def test_its_command_works(python: Python, server: ServerThread) -> None:
     assert python("-m", "streamvis", "last", server.uri, "run24") == "loss\t0\tx=2 y=0.25\n"
 
 
-def test_its_glyph_draws_a_plot(python: Python, tmp_path: Path) -> None:
-    """A schema may name it, with its options."""
-    (tmp_path / "plots.yaml").write_text("loss: {glyph_kind: bold, columns: [x, y], glyph_kwargs: {line_width: 9.0}}\n")
-    assert python("-c", DRAW, tmp_path / "plots.yaml") == "9.0\n"
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.usefixtures("lines", "python")
+def test_its_glyph_draws_a_plot(
+    interpreter: Path, server: ServerThread, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    """A schema may name it, with its options, and the page draws it: three times as wide, more than twice the ink."""
+    from viewer.tests.layer_page import INK, chromium
+
+    ink = {}
+    for width in (4, 12):
+        plots = tmp_path / f"{width}.yaml"
+        options = f"columns: [x, y], glyph_kwargs: {{line_width: {width}.0}}, color: {{palette: Set1_3}}"
+        plots.write_text(f"loss: {{glyph_kind: bold, {options}}}\n")
+        command = [interpreter, "-c", SERVE, server.uri, plots]
+        with (
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as viewer,
+            chromium() as browser,
+        ):
+            assert viewer.stdout
+            assert viewer.stdin
+            page = browser.new_page()
+            page.goto(f"{viewer.stdout.readline().strip()}/?rows=loss")
+            wait_until(lambda page=page: page.evaluate(INK, ["p0", RED]) > 100, 60)
+            ink[width] = page.evaluate(INK, ["p0", RED])
+            viewer.stdin.close()
+    assert ink[12] > 2 * ink[4]
 
 
 @pytest.mark.parametrize(

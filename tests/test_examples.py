@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from streamvis.server.run import ServerThread, serving
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 KINDS = ("plain", "lightning", "flax")
-COLORS = (31, 119, 180), (255, 127, 14), (44, 160, 44)  # the first of Category10
+COLORS = [31, 119, 180], [255, 127, 14], [44, 160, 44]  # the first of Category10
 
 
 @pytest.fixture(name="server", scope="module")
@@ -62,7 +62,7 @@ def test_the_plots_show_what_the_examples_log(server: ServerThread) -> None:
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_one_page_shows_the_three_runs_side_by_side(server: ServerThread) -> None:
+def test_one_page_shows_the_three_runs_side_by_side(server: ServerThread, wait_until: Callable[..., None]) -> None:
     """The first address in plots.yaml: each run is on the screen in its colour, in every plot."""
     from streamvis_viewer import serving as viewing
     from viewer.tests.layer_page import INK, chromium
@@ -75,4 +75,4 @@ def test_one_page_shows_the_three_runs_side_by_side(server: ServerThread) -> Non
         page.wait_for_function("document.querySelector('#counts').textContent.includes('12 series · 372 points')")
         for plot in range(4):
             for color in COLORS:
-                page.wait_for_function(f"async () => await ({INK})(['p{plot}', {list(color)}]) > 20")
+                wait_until(lambda plot=plot, color=color: page.evaluate(INK, [f"p{plot}", color]) > 20, 60)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,21 @@ def test_two_spawned_processes_log_once(server: ServerThread, stored: Stored, tm
     assert list((tmp_path / "lightning_logs" / "run" / "checkpoints").iterdir())
 
 
+@pytest.fixture(name="cli")
+def _cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """LightningCLI in a folder of the test's own; later tests are programs without it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # LightningCLI calls what jsonargparse deprecates
+    monkeypatch.setattr(sys, "argv", ["train.py", "fit", "--config", "config.yml", "--trainer.limit_train_batches=3"])
+    yield importlib.import_module("lightning.pytorch.cli").LightningCLI
+    del sys.modules["lightning.pytorch.cli"]
+
+
 @pytest.mark.parametrize("home", ["", "lightning."])
 def test_a_cli_makes_logger_and_callback_from_their_class_paths(
-    server: ServerThread, stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+    cli: Any, server: ServerThread, stored: Stored, tmp_path: Path, home: str
 ) -> None:
     """A YAML file names them, with their own arguments and those of DataLogger; the CLI keeps its config beside."""
-    from lightning.pytorch.cli import LightningCLI
     from lightning.pytorch.demos.boring_classes import BoringModel
 
     class Model(BoringModel):
@@ -67,12 +77,9 @@ def test_a_cli_makes_logger_and_callback_from_their_class_paths(
             super().__init__()
             self.save_hyperparameters()
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # LightningCLI calls what jsonargparse deprecates
-    monkeypatch.setattr(sys, "argv", ["train.py", "fit", "--config", "config.yml", "--trainer.limit_train_batches=3"])
     names = {"logger": f"{home}StreamvisLogger", "callback": f"{home}StreamvisCallback"}
     (tmp_path / "config.yml").write_text(CONFIG.format(uri=server.uri, folder=tmp_path, **names))
-    LightningCLI(Model).trainer.logger.experiment.stop()
+    cli(Model).trainer.logger.experiment.stop()
     assert stored()["gradient/norm/layer.weight"]["step"] == [0, 1, 2]
     with Client(server.uri) as client:
         assert client.config("run")["learning_rate"] == 0.05
