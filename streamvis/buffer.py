@@ -1,94 +1,76 @@
-"""What was written and not yet flushed: typed rows per topic, grouped into blocks by a flush.
+"""What was written and not yet flushed, grouped into blocks by a flush.
 
-A write of scalars and small arrays becomes one packed row, appended to the bytes of its layout by a single call that
-the interpreter does not interrupt: no lock, and no Python object per point that the garbage collector would walk. Every
-row starts with a tick, the number of its write, so that a flush puts rows of different layouts back in order. Large
-arrays wait as snapshots. Any thread may write, also from a signal handler in the midst of a write; one thread drains.
+Small writes become typed rows of their layout; large arrays wait as pieces, those on devices as snapshots. Every write
+has a tick, its number, so that a flush puts writes of different layouts back in order. Any thread may write, also from
+a signal handler in the midst of a write; one thread drains.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from keyword import iskeyword
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from streamvis.arrays import ArrayAdapter, HostAdapter, adapter_for
+from streamvis.arrays import Adapters, ArrayAdapter, Form, host_array
 from streamvis.columns import MAX_INDEX, Array, Block, as_column, common_shape, join
 from streamvis.errors import ColumnsError, DtypeError, UsageError
-
-Put: TypeAlias = Callable[..., int]
-"""Takes columns by keyword and appends a row if their types are its layout's: the bytes that wait then, else -1.
-
-Raises TypeError for other columns and struct.error for a number that does not fit.
-"""
+from streamvis.rows import Group, Put, Rows, Shaped, groups_of, put_for, snapshots
 
 SMALL_BYTES = 2048
 """Arrays of one write that together take no more become a row."""
 
+HIGH_WATER = 1 << 20
+"""Bytes of one layout's rows that are flushed without waiting for the interval; of pieces, four times as many."""
+
+MANY_SNAPSHOTS = 4096
+"""Snapshots that are flushed without waiting for the interval: each is an object on a device."""
+
 MAX_NAME_BYTES = 4096
 
-_TICK = struct.Struct("<q")
-_FORMATS = {"<f4": "f", "<f8": "d", "<i4": "i", "<i8": "q", "|b1": "?"}
+Unreadable: TypeAlias = dict[int, tuple[int, str]]
+"""By topic: the points that could not be moved from their device, and why."""
 
 
-@dataclass(slots=True)
-class Rows:
-    """Writes of one layout: the same topic, first index, column order, dtypes and shapes."""
-
-    topic: int
-    index: int
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, int], ...]
-    dtype: np.dtype[Any]
-    pack: Callable[..., bytes]
-    data: bytearray = field(default_factory=bytearray)
-
-    def drain(self, limit: int) -> Array:
-        """Takes out the rows before tick `limit`. Writers may append meanwhile: their rows stay."""
-        rows = np.frombuffer(bytes(self.data), self.dtype)
-        count = int(np.searchsorted(np.maximum.accumulate(rows["f0"]), limit))
-        del self.data[: count * self.dtype.itemsize]
-        return rows[:count]
-
-    def block(self, rows: Array) -> Block:
-        """Rows of this layout as one block, each write's points after the one before."""
-        n = np.broadcast_shapes(*self.shapes)[1]
-        columns = {}
-        for place, name in enumerate(self.names):
-            values = rows[f"f{place + 1}"].transpose(1, 0, 2)
-            if values.shape[2] < n:
-                values = np.repeat(values, n, axis=2)
-            columns[name] = np.ascontiguousarray(values).reshape(values.shape[0], -1)
-        return Block(self.topic, self.index, {name: columns[name] for name in sorted(columns)})
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """The indexes [first, last + 1) that the rows fill."""
-        return self.index, self.index + int(np.broadcast_shapes(*self.shapes)[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One write of large arrays: each column's adapter and snapshot."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece(Shaped):
+    """One write of large arrays: copies on the host, snapshots on devices."""
 
     tick: int
     topic: int
     index: int
-    shape: tuple[int, int]
-    nbytes: int
-    columns: Mapping[str, tuple[ArrayAdapter, Any]]
+    shapes: Mapping[str, tuple[int, int]]
+    host: Mapping[str, Array]
+    groups: tuple[Group, ...]
+    snapshots: tuple[Any, ...]
 
     @property
-    def span(self) -> tuple[int, int]:
-        """The indexes [first, last + 1) that the piece fills."""
-        return self.index, self.index + self.shape[0]
+    def nbytes(self) -> int:
+        """Bytes in the host's memory."""
+        arrays = sum(array.nbytes for array in self.host.values())
+        return arrays + sum(group.host_bytes for group in self.groups)
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes on devices."""
+        return sum(group.device_bytes for group in self.groups)
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """Snapshots of one group on their way to the host: each readable column, and which of the snapshots those are."""
+
+    group: Group
+    snapshots: Sequence[Any]
+    columns: dict[str, Array] = field(default_factory=dict)
+    readable: Array = field(default_factory=lambda: np.zeros(0, int))
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,35 +89,58 @@ class Drained:
     blocks: list[Block]
     writes: int
     points: int
+    unreadable: Unreadable = field(default_factory=dict)
 
 
 class Buffer:
     """The writes of one logger. `puts`, by name and first index, take the usual write; `add` takes every other.
 
-    `attention` asks writers to call their logger's slow path before they write.
+    `attention` asks writers to call their logger's slow path before they write. A put that gives HIGH_WATER or more
+    asks for a flush.
     """
 
-    def __init__(self, adapters: Sequence[ArrayAdapter] = (HostAdapter(),)) -> None:
+    def __init__(self, adapters: Adapters | None = None, early_device_bytes: int = 16 << 20) -> None:
         self.attention = False
         self.puts: dict[tuple[str, int], Put] = {}
         self._tick: Callable[[], int] = itertools.count().__next__
         self.topics: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.piece_bytes = 0
-        self._adapters = adapters
+        self.device_bytes = 0  # these three lose updates among threads; the next drain mends them
+        self._snapshots = 0
+        self._early_device_bytes = early_device_bytes
+        self._adapters = adapters or Adapters()
         self._layouts: dict[tuple[Any, ...], Rows] = {}
         self._pieces: deque[Piece] = deque()
         self._handles = itertools.count(1)
 
     def add(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
         """Takes one write of any kind. Raises ColumnsError, DtypeError or UsageError, and then holds nothing of it."""
-        if all(_is_scalar(type(value)) for value in columns.values()):
-            self._add_scalars(name, start_index, columns)
-        else:
-            self._add_arrays(name, start_index, columns)
+        try:
+            if all(_is_scalar(type(value)) for value in columns.values()):
+                self._add_scalars(name, start_index, columns)
+            else:
+                self._add_arrays(name, start_index, columns)
+        except (ColumnsError, DtypeError) as error:
+            raise type(error)(f"write({name!r:.80}): {error}") from error
+
+    @property
+    def early(self) -> bool:
+        """Whether so much waits that it should not wait for the interval."""
+        return (
+            self.piece_bytes >= 4 * HIGH_WATER
+            or self.device_bytes >= self._early_device_bytes
+            or self._snapshots >= MANY_SNAPSHOTS
+        )
+
+    @property
+    def transfers(self) -> int:
+        """Copies from devices to the host so far."""
+        return self._adapters.transfers
 
     def nbytes(self) -> int:
-        """Bytes that wait to be drained."""
-        return self.piece_bytes + sum(len(rows.data) for rows in list(self._layouts.values()))
+        """Bytes in the host's memory that wait to be drained."""
+        rows = sum(len(rows.data) + rows.host_bytes * len(rows.snapshots) for rows in list(self._layouts.values()))
+        return self.piece_bytes + rows
 
     def waiting(self) -> int:
         """Writes that wait to be drained."""
@@ -143,81 +148,131 @@ class Buffer:
 
     def drain(self) -> Drained:
         """Takes everything out, as blocks: as few as keep the order of writes within every series."""
-        by_topic: dict[int, list[_Source]] = {}
-        writes = 0
         limit = self._tick()  # else a thread's write could come out before its earlier one, of a layout drained already
-        for rows in list(self._layouts.values()):
-            taken = rows.drain(limit)
-            if len(taken):
-                writes += len(taken)
-                by_topic.setdefault(rows.topic, []).append(_rows_source(rows, taken))
+        taken = [(rows, rows.drain(limit)) for rows in list(self._layouts.values())]
+        taken = [(rows, records) for rows, records in taken if len(records)]
+        runs = [_row_runs(rows, records) for rows, records in taken]
         pieces = []
         while self._pieces and self._pieces[0].tick < limit:
             pieces.append(self._pieces.popleft())
-        self.piece_bytes = sum(piece.nbytes for piece in list(self._pieces))
-        for piece, block in zip(pieces, _transfer(pieces), strict=True):
-            by_topic.setdefault(piece.topic, []).append(_piece_source(piece, block))
+        piece_runs = [_piece_runs(piece) for piece in pieces]
+        _move([run for of in (*runs, *piece_runs) for run in of])
+        self._recount()
+
+        unreadable: Unreadable = {}
+        sources = [
+            *(
+                (rows.topic, _rows_source(rows, records, of, unreadable))
+                for (rows, records), of in zip(taken, runs, strict=True)
+            ),
+            *(
+                (piece.topic, _piece_source(piece, of, unreadable))
+                for piece, of in zip(pieces, piece_runs, strict=True)
+            ),
+        ]
+        by_topic: dict[int, list[_Source]] = {}
+        for topic, source in sources:
+            if source is not None:
+                by_topic.setdefault(topic, []).append(source)
         blocks = [block for topic in sorted(by_topic) for block in _in_order(by_topic[topic])]
-        return Drained(blocks, writes + len(pieces), sum(block.points for block in blocks))
+        writes = sum(len(records) for _, records in taken) + len(pieces)
+        return Drained(blocks, writes, sum(block.points for block in blocks), unreadable)
 
     def _add_scalars(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
-        kinds = tuple(map(type, columns.values()))
-        dtypes = tuple(_scalar_dtype(column, kind) for column, kind in zip(columns, kinds, strict=True))
-        rows = self._layout(name, start_index, tuple(columns), dtypes, ((1, 1),) * len(dtypes))
+        kinds = {column: type(value) for column, value in columns.items()}
+        dtypes = {column: _scalar_dtype(column, kind) for column, kind in kinds.items()}
+        rows = self._rows(name, start_index, dict.fromkeys(columns, (1, 1)), dtypes, {})
         try:
             rows.data.extend(rows.pack(self._tick(), *columns.values()))
         except struct.error:
-            raise _misfit(rows, columns) from None
-        if all(map(_is_plain, columns)):
-            self.puts[name, start_index] = _put_maker(tuple(columns))(rows, self._tick, *kinds)
+            raise _misfit(dtypes, columns) from None
+        self._offer_put(name, start_index, rows, kinds)
 
     def _add_arrays(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
-        taken = {column: self._snapshot(column, value) for column, value in columns.items()}
-        shapes = {column: _as_shape(column, snapshot.shape) for column, (_, snapshot) in taken.items()}
-        shape = common_shape(shapes)
-        if shape[0] * shape[1] == 0:
-            self._topic(name, start_index, shape[0], columns)
-            return
-        nbytes = sum(snapshot.nbytes for _, snapshot in taken.values())
-        if nbytes <= SMALL_BYTES and all(isinstance(snapshot, np.ndarray) for _, snapshot in taken.values()):
-            arrays = {column: snapshot for column, (_, snapshot) in taken.items()}
-            dtypes = tuple(array.dtype for array in arrays.values())
-            rows = self._layout(name, start_index, tuple(arrays), dtypes, tuple(shapes.values()))
-            rows.data.extend(b"".join((_TICK.pack(self._tick()), *(array.tobytes() for array in arrays.values()))))
-            return
-        topic = self._topic(name, start_index, shape[0], columns)
-        self._pieces.append(Piece(self._tick(), topic, start_index, shape, nbytes, taken))
-        self.piece_bytes += nbytes  # a lost update among threads is mended by the next drain
+        host, forms = self._described(columns)
+        shapes = {
+            column: _as_shape(column, host[column].shape if column in host else forms[column][1].shape)
+            for column in columns
+        }
+        k, n = common_shape(shapes)
+        nbytes = sum(array.nbytes for array in host.values()) + sum(form.nbytes for _, form in forms.values())
+        if k * n == 0:
+            self._topic(name, start_index, k, columns)
+        elif nbytes <= SMALL_BYTES:
+            rows = self._rows(name, start_index, shapes, {column: array.dtype for column, array in host.items()}, forms)
+            taken = _taken(rows.groups, columns)
+            rows.append(self._tick(), host.values(), taken)
+            if taken:
+                self._grown(rows)
+            if all(_is_scalar(type(columns[column])) for column in host):
+                self._offer_put(name, start_index, rows, {column: type(value) for column, value in columns.items()})
+        else:
+            topic, groups = self._topic(name, start_index, k, columns), groups_of(forms)
+            piece = Piece(self._tick(), topic, start_index, shapes, host, groups, _taken(groups, columns))
+            self._pieces.append(piece)
+            self.piece_bytes += piece.nbytes
+            self.device_bytes += piece.device_bytes
 
-    def _snapshot(self, column: str, value: Any) -> tuple[ArrayAdapter, Any]:
-        try:
-            adapter = adapter_for(type(value), self._adapters)
-            snapshot = adapter.snapshot(value)
-        except DtypeError as error:
-            raise DtypeError(f"column {column!r}: {error}") from error
-        if isinstance(snapshot, np.ndarray):
-            snapshot = as_column(column, snapshot)
-        return adapter, snapshot
+    def _described(self, columns: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, tuple[ArrayAdapter, Form]]]:
+        """Copies of what lives on the host, and the forms of the rest."""
+        host: dict[str, Array] = {}
+        forms: dict[str, tuple[ArrayAdapter, Form]] = {}
+        for column, value in columns.items():
+            try:
+                adapter = self._adapters.of(type(value))
+                if adapter is None:
+                    self._check_members(value)
+                    host[column] = as_column(column, host_array(value))
+                else:
+                    forms[column] = adapter, adapter.describe(value)
+            except DtypeError as error:
+                raise _named(column, error) from error
+        return host, forms
 
-    def _layout(
+    def _check_members(self, value: Any) -> None:
+        """Raises DtypeError for a list of devices' arrays, of each of which numpy would wait."""
+        while isinstance(value, (list, tuple)) and value:
+            value = value[0]
+            adapter = None if isinstance(value, (list, tuple)) else self._adapters.of(type(value))
+            if adapter is not None:
+                raise DtypeError(f"is a list of {adapter.name} arrays: write their stack, an array of {adapter.name}")
+
+    def _grown(self, rows: Rows) -> int:
+        """Counts the snapshots of a new row; what its put answers."""
+        self._snapshots += 1
+        self.device_bytes += rows.device_bytes
+        if self._snapshots >= MANY_SNAPSHOTS or self.device_bytes >= self._early_device_bytes:
+            return HIGH_WATER
+        return len(rows.data)
+
+    def _recount(self) -> None:
+        waiting, layouts = list(self._pieces), list(self._layouts.values())
+        self.piece_bytes = sum(piece.nbytes for piece in waiting)
+        on_devices = sum(rows.device_bytes * len(rows.snapshots) for rows in layouts)
+        self.device_bytes = on_devices + sum(piece.device_bytes for piece in waiting)
+        self._snapshots = sum(len(rows.snapshots) for rows in layouts)
+
+    def _rows(
         self,
         name: str,
         index: int,
-        names: tuple[str, ...],
-        dtypes: tuple[np.dtype[Any], ...],
-        shapes: tuple[tuple[int, int], ...],
+        shapes: Mapping[str, tuple[int, int]],
+        dtypes: Mapping[str, np.dtype[Any]],
+        forms: Mapping[str, tuple[ArrayAdapter, Form]],
     ) -> Rows:
-        key = (name, index, names, dtypes, shapes)
+        key = (name, index, *shapes.items(), *dtypes.items(), *(form for _, form in forms.values()))
         rows = self._layouts.get(key)
         if rows is None:
-            topic = self._topic(name, index, common_shape(dict(zip(names, shapes, strict=True)))[0], names)
-            fields = [("<i8", ()), *((dtype.str, shape) for dtype, shape in zip(dtypes, shapes, strict=True))]
-            record = np.dtype([(f"f{place}", dtype, shape) for place, (dtype, shape) in enumerate(fields)])
-            pack = struct.Struct("<q" + "".join(_FORMATS[dtype.str] for dtype in dtypes)).pack
-            rows = self._layouts.setdefault(key, Rows(topic, index, names, shapes, record, pack))
+            topic = self._topic(name, index, common_shape(shapes)[0], shapes)
+            rows = self._layouts.setdefault(key, Rows.make(topic, index, shapes, dtypes, groups_of(forms)))
         return rows
 
-    def _topic(self, name: str, index: int, k: int, names: Sequence[str] | Mapping[str, Any]) -> int:
+    def _offer_put(self, name: str, index: int, rows: Rows, kinds: Mapping[str, type]) -> None:
+        put = put_for(rows, kinds, self._tick, self._grown)
+        if put is not None:
+            self.puts[name, index] = put
+
+    def _topic(self, name: str, index: int, k: int, names: Mapping[str, Any]) -> int:
         """The handle of that name, after checking that the write fits it."""
         _check_call(name, index, k, names)
         found = tuple(sorted(names))
@@ -226,55 +281,33 @@ class Buffer:
             known = self.topics.setdefault(name, (next(self._handles), found))
         handle, expected = known
         if found != expected:
-            raise ColumnsError(
-                f"columns of {name!r} are {list(expected)} since its first write; this write has {list(found)}"
-            )
+            raise ColumnsError(f"columns are {list(found)}; since its first write they are {list(expected)}")
         return handle
 
 
-_PUT_MAKER = """
-def make(_rows, _tick, {kinds}):
-    _data, _extend, _pack, _len, _type = _rows.data, _rows.data.extend, _rows.pack, len, type
-    def put(*, {columns}):
-        if {checks}:
-            _extend(_pack(_tick(), {columns}))
-            return _len(_data)
-        return -1
-    return put
-"""
+def _taken(groups: Sequence[Group], columns: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The snapshots of a write. Raises DtypeError for one that is not what it said it was."""
+    taken = snapshots(groups, columns)
+    if taken is None:
+        names = ", ".join(repr(name) for group in groups for name in group.forms)
+        raise DtypeError(f"columns {names} changed while they were copied, or are arrays of a kind that cannot be")
+    return taken
 
 
-@lru_cache(maxsize=1024)
-def _put_maker(columns: tuple[str, ...]) -> Callable[..., Put]:
-    """What makes the puts of these columns. Compiled, as dataclasses are: named parameters halve a write's cost."""
-    text = _PUT_MAKER.format(
-        columns=", ".join(columns),
-        kinds=", ".join(f"_kind_{column}" for column in columns),
-        checks=" and ".join(f"_type({column}) is _kind_{column}" for column in columns),
-    )
-    scope: dict[str, Any] = {}
-    exec(text, scope)  # noqa: S102 - of identifiers alone: see _is_plain
-    maker: Callable[..., Put] = scope["make"]
-    return maker
-
-
-def _is_plain(column: str) -> bool:
-    """Whether the column can be a parameter, beside the names that the function uses itself."""
-    return column.isascii() and column.isidentifier() and not column.startswith("_") and not iskeyword(column)
-
-
-def _misfit(rows: Rows, columns: Mapping[str, Any]) -> DtypeError:
+def _misfit(dtypes: Mapping[str, np.dtype[Any]], columns: Mapping[str, Any]) -> DtypeError:
     """The error that names the column whose value does not fit."""
-    dtypes = [rows.dtype[place].base for place in range(1, len(columns) + 1)]
-    (name, value), dtype = next(
-        pair for pair in zip(columns.items(), dtypes, strict=True) if not _fits(pair[1], pair[0][1])
-    )
-    return DtypeError(f"column {name!r} holds {value}, which does not fit {dtype}")
+    name = next(name for name, dtype in dtypes.items() if not _fits(dtype, columns[name]))
+    return DtypeError(f"column {name!r} holds {columns[name]}, which does not fit {dtypes[name]}: write float(x)")
 
 
 def _fits(dtype: np.dtype[Any], value: Any) -> bool:
     info = np.iinfo(dtype) if dtype.kind == "i" else None
     return info is None or info.min <= value <= info.max
+
+
+def _named(column: str, error: DtypeError) -> DtypeError:
+    """The error with its column, unless it says it already."""
+    return error if str(error).startswith("column ") else DtypeError(f"column {column!r} {error}")
 
 
 def _is_scalar(kind: type) -> bool:
@@ -287,13 +320,13 @@ def _scalar_dtype(column: str, kind: type) -> np.dtype[Any]:
     return np.dtype("?" if issubclass(kind, bool) else "<i8" if issubclass(kind, int) else "<f8")
 
 
-def _check_call(name: Any, index: Any, k: int, names: Sequence[str] | Mapping[str, Any]) -> None:
+def _check_call(name: Any, index: Any, k: int, names: Mapping[str, Any]) -> None:
     if not isinstance(name, str) or not name or len(name.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
         raise UsageError(f"name is {name!r:.80}; expected a string of 1 to {MAX_NAME_BYTES} bytes")
     if not isinstance(index, (int, np.integer)) or not 0 <= index <= MAX_INDEX - max(k, 1) + 1:
         raise UsageError(f"start_index of {name!r} is {index!r} for {k} indexes; expected an int from 0 to {MAX_INDEX}")
     if not names:
-        raise ColumnsError(f"write({name!r}) has no columns; expected at least one keyword, as in x=step, y=loss")
+        raise ColumnsError("there are no columns; expected at least one keyword, as in x=step, y=loss")
 
 
 def _as_shape(column: str, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -303,28 +336,95 @@ def _as_shape(column: str, shape: tuple[int, ...]) -> tuple[int, int]:
     return int(k), int(n)
 
 
-def _rows_source(rows: Rows, taken: Array) -> _Source:
+# ---- what a flush makes of it
+
+
+def _row_runs(rows: Rows, records: Array) -> list[_Run]:
+    if not rows.groups:
+        return []
+    taken = [rows.snapshots.pop(tick) for tick in records["f0"].tolist()]
+    return [_Run(group, [of[place] for of in taken]) for place, group in enumerate(rows.groups)]
+
+
+def _piece_runs(piece: Piece) -> list[_Run]:
+    return [_Run(group, [snapshot]) for group, snapshot in zip(piece.groups, piece.snapshots, strict=True)]
+
+
+def _move(runs: Sequence[_Run]) -> None:
+    """Fills in what the runs hold, moved to the host together, adapter by adapter."""
+    by_adapter: dict[int, list[_Run]] = {}
+    for run in runs:
+        by_adapter.setdefault(id(run.group.adapter), []).append(run)
+    for mine in by_adapter.values():
+        _read(mine[0].group.adapter, mine)
+
+
+def _read(adapter: ArrayAdapter, runs: Sequence[_Run]) -> None:
+    """Moves runs together; should that fail, ever smaller parts of them, so that only what is unreadable is lost."""
+    try:
+        arrays = adapter.transfer([run.snapshots for run in runs])
+        found = [dict(run.group.columns(array, len(run.snapshots))) for run, array in zip(runs, arrays, strict=True)]
+    except Exception as error:  # noqa: BLE001 - a device fails as it likes: what it does not give is counted and named
+        _read_apart(adapter, runs, error)
+        return
+    for run, columns in zip(runs, found, strict=True):
+        run.columns, run.readable = columns, np.arange(len(run.snapshots))
+
+
+def _read_apart(adapter: ArrayAdapter, runs: Sequence[_Run], error: Exception) -> None:
+    if len(runs) > 1:
+        for run in runs:
+            _read(adapter, [run])
+        return
+    (run,) = runs
+    half = len(run.snapshots) // 2
+    if not half:
+        run.reason = f"{type(error).__name__}: {error}"
+        return
+    first, last = _Run(run.group, run.snapshots[:half]), _Run(run.group, run.snapshots[half:])
+    _read(adapter, [first])
+    _read(adapter, [last])
+    parts = [part.columns for part in (first, last) if part.columns]
+    run.columns = {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+    run.readable = np.concatenate([first.readable, last.readable + half])
+    run.reason = first.reason or last.reason
+
+
+def _rows_source(rows: Rows, records: Array, runs: Sequence[_Run], unreadable: Unreadable) -> _Source | None:
+    moved = {name: array for run in runs for name, array in run.columns.items()}
+    if any(len(run.readable) < len(records) for run in runs):
+        kept = functools.reduce(np.intersect1d, [run.readable for run in runs])
+        _count(unreadable, rows.topic, (len(records) - len(kept)) * math.prod(rows.shape), runs)
+        if not len(kept):
+            return None
+        records = records[kept]
+        moved = {
+            name: array[np.searchsorted(run.readable, kept)] for run in runs for name, array in run.columns.items()
+        }
+
+    def block(first: int, last: int) -> Block:
+        return rows.block(records[first:last], {name: array[first:last] for name, array in moved.items()})
+
     # Two threads may append in another order than they took their ticks; each thread's own order is what counts.
-    return _Source(rows.span, np.maximum.accumulate(taken["f0"]), lambda first, last: rows.block(taken[first:last]))
+    return _Source(rows.span, np.maximum.accumulate(records["f0"]), block)
 
 
-def _piece_source(piece: Piece, block: Block) -> _Source:
+def _piece_source(piece: Piece, runs: Sequence[_Run], unreadable: Unreadable) -> _Source | None:
+    if not all(len(run.readable) for run in runs):
+        _count(unreadable, piece.topic, math.prod(piece.shape), runs)
+        return None
+    moved = {name: array for run in runs for name, array in run.columns.items()}
+    columns = {
+        name: (piece.host[name] if name in piece.host else moved[name]).reshape(shape)
+        for name, shape in sorted(piece.shapes.items())
+    }
+    block = Block(piece.topic, piece.index, columns)
     return _Source(piece.span, np.array([piece.tick]), lambda _first, _last: block)
 
 
-def _transfer(pieces: Sequence[Piece]) -> list[Block]:
-    """Blocks of the pieces, moved to the host in one transfer per adapter."""
-    waiting: dict[int, list[Any]] = {}
-    for piece in pieces:
-        for adapter, snapshot in piece.columns.values():
-            waiting.setdefault(id(adapter), [adapter]).append(snapshot)
-    moved = {key: iter(adapter.transfer(snapshots)) for key, (adapter, *snapshots) in waiting.items()}
-    return [_piece_block(piece, moved) for piece in pieces]
-
-
-def _piece_block(piece: Piece, moved: Mapping[int, Iterator[Array]]) -> Block:
-    arrays = {name: as_column(name, next(moved[id(adapter)])) for name, (adapter, _) in piece.columns.items()}
-    return Block(piece.topic, piece.index, {name: arrays[name] for name in sorted(arrays)})
+def _count(unreadable: Unreadable, topic: int, points: int, runs: Sequence[_Run]) -> None:
+    reason = next(run.reason for run in runs if run.reason)
+    unreadable[topic] = unreadable.get(topic, (0, ""))[0] + points, reason
 
 
 def _in_order(sources: Sequence[_Source]) -> Iterator[Block]:

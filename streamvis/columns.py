@@ -89,10 +89,11 @@ def as_column(name: str, array: Array) -> Array:
         raise ColumnsError(
             f"column {name!r} has rank {array.ndim}, shape {array.shape}; expected rank 0, 1 or 2: (index, point)"
         )
-    return _as_storable(name, array).reshape((1, 1) if array.ndim == 0 else (1, -1) if array.ndim == 1 else array.shape)
+    return as_storable(name, array).reshape((1, 1) if array.ndim == 0 else (1, -1) if array.ndim == 1 else array.shape)
 
 
-def _as_storable(name: str, array: Array) -> Array:
+def as_storable(name: str, array: Array) -> Array:
+    """The array in a dtype that can be stored, of any shape. Raises DtypeError; see `as_column`."""
     dtype = array.dtype
     if dtype in DTYPES:
         return array.astype(dtype.newbyteorder("<"), copy=False)

@@ -22,17 +22,14 @@ from typing import Any, Literal, Self, TypeAlias, get_args
 import numpy as np
 
 from streamvis import plugins, settings
-from streamvis.arrays import ArrayAdapter, HostAdapter
-from streamvis.buffer import MAX_NAME_BYTES, Buffer
+from streamvis.arrays import Adapters, ArrayAdapter
+from streamvis.buffer import HIGH_WATER, MAX_NAME_BYTES, Buffer
 from streamvis.errors import BufferFullError, FlushTimeoutError, StateError, UsageError
 from streamvis.hookspecs import Run, Sink
 from streamvis.sender import OnFull, Sender, SenderOptions
 from streamvis.transport import GrpcLink, check_uri
 
 TensorType: TypeAlias = Literal["numpy", "torch", "jax"]
-
-HIGH_WATER = 1 << 20
-"""Bytes of one layout's rows that are flushed without waiting for the interval; of arrays, four times as many."""
 
 _log = logging.getLogger("streamvis")
 
@@ -54,7 +51,7 @@ class DataLogger:
     Args:
         scope: the run, such as "run24".
         grpc_uri: the data server, host:port or unix:path; default STREAMVIS_GRPC_URI, else localhost:8081.
-        tensor_type: "numpy", "torch" or "jax" admits that kind alone; None looks at each value.
+        tensor_type: "numpy", "torch" or "jax" admits, beside numbers and numpy arrays, that kind alone; None any.
         delete_existing: the first write to a name replaces what the scope holds under it.
         flush_every: seconds between flushes; after a quiet interval the first write is sent 5 ms later.
         max_host_bytes: how much may wait in the host's memory.
@@ -98,13 +95,14 @@ class DataLogger:
         self._options = SenderOptions(
             flush_every=flush_every,
             max_host_bytes=max_host_bytes,
+            max_device_bytes=max_device_bytes,
             on_full=on_full,
             spool_dir=Path(spool_dir) if spool_dir is not None else settings.spool_dir(),
             spool_max_bytes=spool_max_bytes,
             strict=strict,
             replace=delete_existing,
         )
-        self._buffer = Buffer(_adapters(tensor_type))
+        self._buffer = Buffer(_adapters(tensor_type), max_device_bytes // 4)
         self._buffer.attention = True
         self._state = _State.NEW
         self._sender: Sender | None = None
@@ -212,15 +210,18 @@ class DataLogger:
         self.stop()
 
     def _add(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
-        self._buffer.add(name, start_index, columns)
-        if self._buffer.piece_bytes >= min(4 * HIGH_WATER, self._max_host_bytes // 8):
+        buffer = self._buffer
+        buffer.add(name, start_index, columns)
+        if buffer.early or buffer.piece_bytes >= self._max_host_bytes // 8:
             self._hurry()
-            if self._buffer.piece_bytes >= self._max_host_bytes and self._sender is not None:
-                self._sender.full = self._buffer.attention = True
 
     def _hurry(self) -> None:
-        if self._sender is not None:
-            self._sender.hurry()
+        """Much waits: flush now, and write no more before that once it is too much."""
+        buffer, sender = self._buffer, self._sender
+        if sender is not None:
+            sender.hurry()
+            if buffer.device_bytes >= self._max_device_bytes or buffer.piece_bytes >= self._max_host_bytes:
+                sender.full = buffer.attention = True
 
     def _attend(self, name: str) -> bool:
         """What `write` does when something is the matter; whether it may go on."""
@@ -349,18 +350,13 @@ def _check_scope(scope: Any) -> str:
     return scope
 
 
-def _adapters(tensor_type: str | None) -> list[ArrayAdapter]:
-    adapters: list[ArrayAdapter] = [
-        adapter for _, adapter in plugins.default().collect("streamvis_array_types", ArrayAdapter)
-    ]
-    adapters.append(HostAdapter())
-    if tensor_type is None:
-        return adapters
-    chosen = [adapter for adapter in adapters if adapter.name == tensor_type]
-    if not chosen:
-        known = ", ".join(adapter.name for adapter in adapters)
+def _adapters(tensor_type: str | None) -> Adapters:
+    brought = [adapter for _, adapter in plugins.default().collect("streamvis_array_types", ArrayAdapter)]
+    adapters = Adapters(brought, tensor_type)
+    if tensor_type is not None and tensor_type not in adapters.names:
+        known = ", ".join(adapters.names)
         raise UsageError(f"tensor_type is {tensor_type!r}; expected None or one of {known}")
-    return chosen if tensor_type == "numpy" else [*chosen, HostAdapter()]
+    return adapters
 
 
 def _plain(value: Any, path: str) -> Any:

@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeAlias
 
-from streamvis.buffer import Buffer
+from streamvis.buffer import Buffer, Unreadable
 from streamvis.codec import MAX_BLOCK_POINTS, EncodedBlock, encode
 from streamvis.columns import Block, split
 from streamvis.delivery import ANSWER_TIMEOUT, Answer, Delivery, Lost, SpoolOptions
@@ -44,6 +44,7 @@ class SenderOptions:
 
     flush_every: float
     max_host_bytes: int
+    max_device_bytes: int
     on_full: OnFull
     spool_dir: Path
     spool_max_bytes: int
@@ -153,6 +154,7 @@ class Sender:
             "points": self._counts["points"],
             "bytes": self._counts["bytes"],
             "flushes": self._counts["flushes"],
+            "transfers": self._buffer.transfers,
             "batches": delivery.offered,
             "outstanding": delivery.outstanding,
             "retries": delivery.counts["retries"],
@@ -217,6 +219,7 @@ class Sender:
         if self._can_take():
             drained, configs = self._buffer.drain(), list(_taken(self._configs))
             self._counts.update(writes=drained.writes, points=drained.points)
+            self._lose_unreadable(drained.unreadable)
             if drained.blocks or configs:
                 self._counts["flushes"] += 1
                 self._feed_sinks(drained.blocks, configs)
@@ -229,7 +232,8 @@ class Sender:
                 self._go_quiet()
             for ticket in self._tickets:
                 ticket.target = self._delivery.offered if ticket.target is None else ticket.target
-        self.full = self._buffer.nbytes() + self._delivery.memory_bytes >= self._options.max_host_bytes
+        host = self._buffer.nbytes() + self._delivery.memory_bytes
+        self.full = host >= self._options.max_host_bytes or self._buffer.device_bytes >= self._options.max_device_bytes
         self._buffer.attention |= self.full
 
     def _can_take(self) -> bool:
@@ -282,6 +286,16 @@ class Sender:
         if "dropped" not in self._said:
             self._said.add("dropped")
             _log.error("points of %r are lost (%s): %s", self._scope, ", ".join(sorted(names)), error)
+
+    def _lose_unreadable(self, unreadable: Unreadable) -> None:
+        """Counts what a device did not give, and says so once per name."""
+        for handle, (points, reason) in unreadable.items():
+            name = self._names()[handle]
+            self._count_dropped([(handle, points)])
+            self._counts["errors"] += 1
+            if (key := f"unreadable {name}") not in self._said:
+                self._said.add(key)
+                _log.error("%d points of %r are lost, their device does not give them: %s", points, name, reason)
 
     def _names(self) -> dict[int, str]:
         """The name behind each handle."""

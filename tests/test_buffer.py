@@ -133,9 +133,9 @@ def test_what_is_stored_is_the_value_at_the_call() -> None:
 @pytest.mark.parametrize(
     ("columns", "error", "message"),
     [
-        ({"x": 1}, ColumnsError, r"columns of 'loss' are \['x', 'y'\] since its first write; this write has \['x'\]"),
-        ({"x": 1, "z": 1}, ColumnsError, r"this write has \['x', 'z'\]"),
-        ({}, ColumnsError, "has no columns"),
+        ({"x": 1}, ColumnsError, r"write\('loss'\): columns are \['x'\]; since its first write they are \['x', 'y'\]"),
+        ({"x": 1, "z": 1}, ColumnsError, r"columns are \['x', 'z'\]"),
+        ({}, ColumnsError, "there are no columns"),
         ({"x": np.zeros((1, 1, 1)), "y": 0}, ColumnsError, "rank 3"),
         ({"x": np.zeros(3), "y": np.zeros(4)}, ColumnsError, "do not broadcast"),
         ({"x": 2**63, "y": 0}, DtypeError, "9223372036854775808, which does not fit int64"),

@@ -1,8 +1,10 @@
-"""Arrays that live in the host's memory: numpy, sequences of numbers, anything with `__array__`."""
+"""Arrays in the host's memory: numpy, sequences of numbers, buffers, anything with `__array__` or DLPack."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import array
+import functools
+import logging
 from typing import Any
 
 import numpy as np
@@ -10,23 +12,50 @@ import numpy as np
 from streamvis.columns import Array
 from streamvis.errors import DtypeError
 
+_KINDS = (np.ndarray, np.generic, int, float, list, tuple, range, array.array, memoryview)
+_PROTOCOLS = ("__array__", "__array_interface__", "__dlpack__")
+_HOST_DEVICES = (1, 3)  # DLPack's numbers for the host's memory, pageable and pinned
+_ADVICE = "copy it to the host yourself, or install a plugin with an adapter for it"
 
-class HostAdapter:
-    """Copies at the call: callers reuse their buffers."""
+_log = logging.getLogger("streamvis")
 
-    name = "numpy"
 
-    def accepts(self, kind: type) -> bool:
-        """Whether numpy makes an array of it on the host."""
-        return issubclass(kind, (np.ndarray, np.generic, int, float, list, tuple, range)) or hasattr(kind, "__array__")
+def is_host(kind: type) -> bool:
+    """Whether numpy makes an array of such values."""
+    return issubclass(kind, _KINDS) or any(hasattr(kind, protocol) for protocol in _PROTOCOLS)
 
-    def snapshot(self, value: Any) -> Array:
-        """A copy. Raises DtypeError when numpy cannot make an array of it."""
-        try:
+
+def host_array(value: Any) -> Array:
+    """A copy: callers reuse their buffers. Raises DtypeError when numpy cannot make an array of it."""
+    try:
+        if isinstance(value, _KINDS):
             return np.array(value, copy=True, order="C")
-        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-            raise DtypeError(f"cannot store a {type(value).__name__} as a column: {error}") from error
+        return _foreign(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError, BufferError) as error:
+        raise DtypeError(f"is a {_name(type(value))} of which numpy makes no array: {error}") from error
 
-    def transfer(self, snapshots: Sequence[Array]) -> list[Array]:
-        """They are on the host already."""
-        return list(snapshots)
+
+def _foreign(value: Any) -> Array:
+    kind: type = type(value)
+    if _is_elsewhere(value):
+        if not hasattr(kind, "__array__"):
+            raise TypeError(f"it is not in the host's memory; {_ADVICE}")
+        _notice(kind)
+    if hasattr(kind, "__array__") or hasattr(kind, "__array_interface__"):
+        return np.array(value, copy=True, order="C")
+    return np.array(np.from_dlpack(value), copy=True, order="C")
+
+
+def _is_elsewhere(value: Any) -> bool:
+    """Whether DLPack says that the memory is not the host's."""
+    device = getattr(value, "__dlpack_device__", None)
+    return device is not None and device()[0] not in _HOST_DEVICES
+
+
+@functools.cache
+def _notice(kind: type) -> None:
+    _log.warning("write waits for the device when it copies a %s, said once; %s", _name(kind), _ADVICE)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

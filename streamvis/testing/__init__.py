@@ -5,6 +5,7 @@ Need pytest. The suites of this package's own parts are these same classes.
 
 from __future__ import annotations
 
+from streamvis.testing.arrays import ArrayContract
 from streamvis.testing.stores import (
     COLUMNS,
     StoreContract,
@@ -17,4 +18,15 @@ from streamvis.testing.stores import (
     series,
 )
 
-__all__ = ["COLUMNS", "StoreContract", "StoreStream", "append", "loss", "pages", "points", "read", "series"]
+__all__ = [
+    "COLUMNS",
+    "ArrayContract",
+    "StoreContract",
+    "StoreStream",
+    "append",
+    "loss",
+    "pages",
+    "points",
+    "read",
+    "series",
+]
