@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streamvis.hookspecs import hookimpl
     from streamvis.logger import AsyncDataLogger, DataLogger
     from streamvis.plugins import create
-    from streamvis.records import Config, Listing, Query, Topic
+    from streamvis.records import Config, Listing, Query, Size, Topic, TopicSize, Usage
 
 __version__ = "0.1.0"
 
@@ -30,10 +30,13 @@ __all__ = [
     "Listing",
     "Points",
     "Query",
+    "Size",
     "StreamvisError",
     "Subscription",
     "Topic",
+    "TopicSize",
     "Update",
+    "Usage",
     "create",
     "hookimpl",
     "script",
@@ -49,10 +52,13 @@ _HOMES = {
     "Listing": "records",
     "Points": "client",
     "Query": "records",
+    "Size": "records",
     "StreamvisError": "errors",
     "Subscription": "client",
     "Topic": "records",
+    "TopicSize": "records",
     "Update": "client",
+    "Usage": "records",
     "create": "plugins",
     "hookimpl": "hookspecs",
 }

@@ -20,7 +20,7 @@ from streamvis.columns import Block
 from streamvis.errors import MalformedError, StateError, StreamvisError, UnavailableError, UsageError, from_status
 from streamvis.filters import Pattern
 from streamvis.points import Collector, Points
-from streamvis.records import Change, Config, Interest, Listing, Query, Stats, Topic, unpack_cursor
+from streamvis.records import Change, Config, Interest, Listing, Query, Stats, Topic, TopicSize, Usage, unpack_cursor
 from streamvis.reduce import Condition, Reduction
 
 __all__ = ["Batch", "Client", "Points", "Subscription", "Update"]
@@ -186,6 +186,28 @@ class Client:
     def subscribe(self) -> Subscription:
         """A stream of changes, without interests at first."""
         return Subscription(self.uri, self._streams)
+
+    def usage(self, match: str | None = None) -> dict[str, Usage]:
+        """What each scope takes, live and in the trash, oldest first."""
+        with _translated(self.uri):
+            found = map(wire.usage_from_pb, self._stub.Usage(wire.usage_request_to_pb(match)))
+            return {usage.scope: usage for usage in found}
+
+    def sizes(self, scope: str | None = None) -> list[TopicSize]:
+        """What each live topic takes, of one scope or all, oldest first."""
+        return self._sizes(scope, trash=False)
+
+    def trash(self, scope: str | None = None) -> list[TopicSize]:
+        """What can be restored or purged, of one scope or all, in the order in which it was deleted.
+
+        A topic that was deleted twice stands there twice: `restore` brings the later one back.
+        """
+        return self._sizes(scope, trash=True)
+
+    def _sizes(self, scope: str | None, *, trash: bool) -> list[TopicSize]:
+        with _translated(self.uri):
+            request = wire.sizes_request_to_pb(scope, trash=trash)
+            return [wire.topic_size_from_pb(message) for message in self._stub.Sizes(request)]
 
     def stats(self) -> Stats:
         """What the server says about itself: `streamvis doctor` prints it."""

@@ -132,6 +132,41 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """Of topics: how many they are, their points under all indexes, and the bytes of their blocks as stored."""
+
+    topics: int = 0
+    points: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Size) -> Size:
+        return Size(self.topics + other.topics, self.points + other.points, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a scope takes: its live topics, and those in the trash."""
+
+    scope: str
+    live: Size = Size()
+    trash: Size = Size()
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSize:
+    """What a topic takes. `deleted` is the Unix time at which it went to the trash, None if it is live.
+
+    In the trash, name "" is the config of a deleted scope.
+    """
+
+    scope: str
+    name: str
+    points: int
+    bytes: int
+    deleted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Metric:
     """One number about a running server, by its Prometheus name; a `counter` only ever grows."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from streamvis.client import Client
 from streamvis.points import Points
+from streamvis.records import TopicSize
 
 
 def scopes(uri: str | None = None) -> list[str]:
@@ -60,3 +61,9 @@ def purge(uri: str | None, scope: str, names: str | Sequence[str] | None = None)
     """Removes them from the trash for good, which frees the space; returns how many topics."""
     with Client(uri) as client:
         return client.purge(scope, names)
+
+
+def trash(uri: str | None = None, scope: str | None = None) -> list[TopicSize]:
+    """What can be restored or purged, of one scope or all, in the order in which it was deleted."""
+    with Client(uri) as client:
+        return client.trash(scope)

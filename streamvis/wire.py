@@ -11,7 +11,22 @@ from google.protobuf.message import DecodeError
 from streamvis.codec import EncodedBlock
 from streamvis.errors import MalformedError
 from streamvis.framing import LARGE_BYTES, framed, unframed
-from streamvis.records import Ack, Batch, Change, Config, Declaration, Interest, Listing, Metric, Query, Stats, Topic
+from streamvis.records import (
+    Ack,
+    Batch,
+    Change,
+    Config,
+    Declaration,
+    Interest,
+    Listing,
+    Metric,
+    Query,
+    Size,
+    Stats,
+    Topic,
+    TopicSize,
+    Usage,
+)
 from streamvis.reduce import Condition, Reduction
 from streamvis.v1 import streamvis_pb2 as pb
 
@@ -293,6 +308,33 @@ def restore_to_pb(scope: str, names: Sequence[str]) -> pb.RestoreRequest:
 
 def purge_to_pb(scope: str, names: Sequence[str]) -> pb.PurgeRequest:
     return pb.PurgeRequest(scope=scope, names=names)
+
+
+def usage_request_to_pb(scope_filter: str | None) -> pb.UsageRequest:
+    return pb.UsageRequest(scope_filter=scope_filter)
+
+
+def usage_to_pb(usage: Usage) -> pb.ScopeUsage:
+    live, trash = (pb.Size(topics=it.topics, points=it.points, bytes=it.bytes) for it in (usage.live, usage.trash))
+    return pb.ScopeUsage(scope=usage.scope, live=live, trash=trash)
+
+
+def usage_from_pb(message: pb.ScopeUsage) -> Usage:
+    live, trash = (Size(it.topics, it.points, it.bytes) for it in (message.live, message.trash))
+    return Usage(message.scope, live, trash)
+
+
+def sizes_request_to_pb(scope: str | None, *, trash: bool) -> pb.SizesRequest:
+    return pb.SizesRequest(scope=scope, trash=trash)
+
+
+def topic_size_to_pb(size: TopicSize) -> pb.TopicSize:
+    return pb.TopicSize(scope=size.scope, name=size.name, points=size.points, bytes=size.bytes, deleted=size.deleted)
+
+
+def topic_size_from_pb(message: pb.TopicSize) -> TopicSize:
+    deleted = message.deleted if message.HasField("deleted") else None
+    return TopicSize(message.scope, message.name, message.points, message.bytes, deleted)
 
 
 def stats_request_to_pb() -> pb.StatsRequest:

@@ -115,10 +115,40 @@ def commands() -> list[str]:
 def test_the_program_has_the_commands_of_its_contract() -> None:
     """None is missing; the viewer's come from its package."""
     core = (
-        "config counts delete demo grpc-serve logging-demo logging-demo-async names plugins purge push restore scopes "
-        "serve"
+        "config counts delete demo doctor du grpc-serve logging-demo logging-demo-async names plugins purge push "
+        "restore scopes serve trash"
     )
     assert {*core.split(), "web-serve"} <= set(commands())
+
+
+def test_sizes_are_told_of_scopes_names_and_the_trash(uri: str, run: Callable[..., Done], tmp_path: Path) -> None:
+    """The largest first, with a total; what was deleted with its time, so that it can be restored."""
+    from streamvis import DataLogger
+
+    for scope, names in (("sized", ("a", "b")), ("small", ("a",))):
+        with DataLogger(scope, uri, spool_dir=tmp_path) as logger:
+            for name in names:
+                logger.write(name, x=list(range(1000 if scope == "sized" else 10)))
+    run("delete", uri, "sized", "b")
+    done = run("du", uri, "--match", "^s(ized|mall)$")
+    assert (done.code, done.err) == (0, "")
+    assert [re.search(r"points  (\S+)", line)[1] for line in done.lines] == ["sized", "small", "total"]  # type: ignore[index]
+    assert " 1,000 points  sized  (and " in done.lines[0]
+    assert done.lines[0].endswith(" in the trash)")
+    assert " 1,010 points  total of 2" in done.lines[2]
+    (whole,) = json.loads(run("du", uri, "--match", "^sized$", "--json").out)
+    assert (whole["scope"], whole["live"]["topics"], whole["trash"]["points"]) == ("sized", 1, 1000)
+    assert [line.split()[-1] for line in run("du", uri, "small").lines] == ["a"]
+    names = {size["name"]: size for size in json.loads(run("du", uri, "sized", "--json").out)}
+    assert (names["a"]["live"]["points"], names["b"]["trash"]["points"]) == (1000, 1000)
+    assert run("du", uri, "none").err.startswith(f"Error: {uri} has no scope 'none'")
+    (line,) = run("trash", uri, "sized").lines
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +\d.*B? +1,000 points  sized  b", line.replace("bytes", "B"))
+    (topic,) = json.loads(run("trash", uri, "sized", "--json").out)
+    assert abs(topic["deleted"] - time.time()) < 600
+    run("delete", uri, "sized")
+    run("purge", uri, "sized")
+    assert run("trash", uri, "sized").lines == []
 
 
 def test_help_of_every_command_has_an_example(run: Callable[..., Done]) -> None:

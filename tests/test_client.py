@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -301,6 +302,33 @@ def test_restore_and_purge_say_how_much_came_or_went(client: Client, writer: Wri
         client.restore("run", "a")
     assert client.purge("run") == 1
     assert client.names("run") == ["b", "c", "a"]
+
+
+def test_sizes_and_the_trash(client: Client, writer: Writer) -> None:
+    """Per scope and per name; the trash in the order of deletion, a deleted scope's config in it."""
+    writer.write("run", "a", x=[1, 2, 3])
+    writer.write("run", "b", x=[[1], [2]])
+    writer.write("other", "a", x=[1])
+    client.set_config("run", {"lr": 1})
+    usage = client.usage()
+    assert {scope: (it.live.topics, it.live.points, it.trash.topics) for scope, it in usage.items()} == {
+        "run": (2, 5, 0),
+        "other": (1, 1, 0),
+    }
+    assert list(client.usage("^r")) == ["run"]
+    with pytest.raises(UsageError, match="pattern"):
+        client.usage("(")
+    assert [(it.name, it.points, it.deleted) for it in client.sizes("run")] == [("a", 3, None), ("b", 2, None)]
+    client.delete("run", "b")
+    client.delete("run")
+    trash = client.trash()
+    assert [(it.scope, it.name, it.points) for it in trash] == [("run", "b", 2), ("run", "a", 3), ("run", "", 0)]
+    assert all(abs((it.deleted or 0) - time.time()) < 600 for it in trash)
+    assert client.trash("other") == []
+    assert client.usage()["run"].live.topics == 0
+    client.restore("run")
+    assert client.trash() == []
+    assert client.usage() == usage
 
 
 def test_follow_begins_with_everything_so_far(client: Client, writer: Writer) -> None:

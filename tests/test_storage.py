@@ -12,8 +12,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -36,7 +36,7 @@ from streamvis.errors import (
     StoreLockedError,
     UsageError,
 )
-from streamvis.records import Batch, Config, Declaration
+from streamvis.records import Batch, Config, Declaration, Size, Usage
 from streamvis.storage import MemoryStore, SqliteStore, Store, Submission, open_store
 from streamvis.storage.compaction import FAN_OUT
 from streamvis.storage.rules import merge
@@ -147,7 +147,11 @@ class Server:
         seq = self.store.seq()
         catalogs = [self.store.catalog(after) for after in range(seq + 1)]
         pages = [self.store.page(topic, seq // 3, seq, 100) for topic in range(seq + 1)]
-        return catalogs, pages, [self.store.lengths(topic) for topic in range(seq + 1)]
+        return catalogs, pages, [self.store.lengths(topic) for topic in range(seq + 1)], self.sizes()
+
+    def sizes(self) -> Any:
+        found = [self.store.topic_sizes(scope, deleted=d) for scope in (None, "run", "other") for d in (False, True)]
+        return self.store.usage(), [[replace(one, deleted=bool(one.deleted)) for one in sizes] for sizes in found]
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -160,6 +164,7 @@ def test_sqlite_says_what_memory_says(steps: list[Any]) -> None:
             for step in steps:
                 memory, sqlite = (server.apply(step) for server in servers)
                 assert memory == sqlite
+                assert servers[0].sizes() == servers[1].sizes()
             memory, sqlite = (server.everything() for server in servers)
             assert memory == sqlite
         finally:
@@ -185,6 +190,8 @@ def test_compacted_sqlite_says_what_memory_says(steps: list[Any], spans: list[tu
                         sqlite.store.compact()
                 else:
                     assert [memory.apply(one) for one in step] == [sqlite.apply(one) for one in step]
+                assert without_bytes(memory.sizes()) == without_bytes(sqlite.sizes())
+                assert {one.scope: one for one in sqlite.store.usage()} == slow_usage(Path(directory) / "data.sqlite")
             for topic in range(1, memory.store.seq() + 1):
                 for after, upto, max_bytes in [*spans, (0, memory.store.seq(), 1 << 20)]:
                     one, other = (
@@ -195,6 +202,29 @@ def test_compacted_sqlite_says_what_memory_says(steps: list[Any], spans: list[tu
         finally:
             memory.store.close()
             sqlite.store.close()
+
+
+def without_bytes(sizes: Any) -> Any:
+    usage, topics = sizes
+    scopes = [(one.scope, replace(one.live, bytes=0), replace(one.trash, bytes=0)) for one in usage]
+    return scopes, [[replace(one, bytes=0) for one in sizes if one.name] for sizes in topics]
+
+
+def slow_usage(path: Path) -> dict[str, Usage]:
+    """By reading every block."""
+    found: dict[str, Usage] = {}
+    with closing(sqlite3.connect(path)) as database:
+        rows = database.execute(
+            "SELECT id, scope, deleted, sum(k * n), sum(length(block.columns) + length(payload) + "
+            "coalesce(length(parts), 0)) FROM topic LEFT JOIN block ON topic_id = id "
+            "WHERE topic.columns <> '[]' GROUP BY id"
+        )
+        for _, scope, deleted, points_, bytes_ in rows:
+            before = found.get(scope, Usage(scope))
+            size = before.trash if deleted else before.live
+            size = Size(size.topics + 1, size.points + (points_ or 0), size.bytes + (bytes_ or 0))
+            found[scope] = replace(before, **{"trash" if deleted else "live": size})
+    return found
 
 
 # ---- compaction

@@ -19,8 +19,13 @@ from streamvis.records import (
     Declaration,
     Interest,
     Listing,
+    Metric,
     Query,
+    Size,
+    Stats,
     Topic,
+    TopicSize,
+    Usage,
     pack_cursor,
     unpack_cursor,
 )
@@ -131,3 +136,30 @@ def test_a_foreign_cursor_is_refused() -> None:
     """Bytes of the wrong length are none of ours."""
     with pytest.raises(MalformedError, match="none of ours"):
         unpack_cursor(b"abc")
+
+
+numbers = st.integers(0, 2**63 - 1)
+sizes = st.builds(Size, numbers, numbers, numbers)
+
+
+@given(st.builds(Usage, text, sizes, sizes))
+def test_a_scopes_usage_comes_back(usage: Usage) -> None:
+    """What it takes, live and in the trash."""
+    assert wire.usage_from_pb(wire.usage_to_pb(usage)) == usage
+
+
+@given(st.builds(TopicSize, text, text, numbers, numbers, st.none() | st.floats(0, 1e12)))
+def test_a_topics_size_comes_back(size: TopicSize) -> None:
+    """A delete at time 0 is a delete."""
+    assert wire.topic_size_from_pb(wire.topic_size_to_pb(size)) == size
+
+
+metrics = st.builds(
+    Metric, text, st.floats(allow_nan=False), text, st.booleans(), st.dictionaries(text, text, max_size=2)
+)
+
+
+@given(st.builds(Stats, text, st.lists(metrics, max_size=3).map(tuple)))
+def test_a_servers_numbers_come_back(stats: Stats) -> None:
+    """With their labels."""
+    assert wire.stats_from_pb(wire.stats_to_pb(stats)) == stats

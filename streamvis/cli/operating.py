@@ -56,8 +56,8 @@ def _report(diagnosis: Diagnosis) -> Iterator[str]:
     def count(name: str, **labels: str) -> str:
         return f"{stats.value(f'streamvis_{name}', **labels):,.0f}"
 
-    def size(name: str) -> str:
-        bytes_ = stats.value(name)
+    def size(name: str, **labels: str) -> str:
+        bytes_ = stats.value(name, **labels)
         return "unknown" if math.isnan(bytes_) else decimal(round(bytes_))
 
     stats = diagnosis.stats
@@ -68,6 +68,10 @@ def _report(diagnosis: Diagnosis) -> Iterator[str]:
     lag = stats.value("streamvis_subscriber_lag_seconds")
     cpu = stats.value("process_cpu_seconds_total")
     yield f"streamvis {stats.version} at {diagnosis.uri}, answers in {diagnosis.round_trip * 1e3:.1f} ms"
+    for place, words in (("live", "stored     "), ("trash", "in trash   ")):
+        scopes, topics, points = (count(f"stored_{what}", place=place) for what in ("scopes", "topics", "points"))
+        size_ = size("streamvis_stored_bytes", place=place)
+        yield f"{words}  {scopes} scopes, {topics} names, {points} points, {size_}"
     yield f"writers      {count('writers')} open; batches: {batches}, {count('batches_waiting')} waiting"
     yield f"commits      p50 {p50:.1f} ms, p99 {p99:.1f} ms, {count('batches_dropped')} dropped"
     yield f"since start  {count('points_total')} points, {size('streamvis_block_bytes_total')}"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from streamvis.client import Client
 
 
-def _check_scope(client: Client, uri: str, scope: str) -> None:
+def check_scope(client: Client, uri: str, scope: str) -> None:
+    """Raises NotFoundError, with what to do, unless the server has the scope."""
     if scope not in client.scopes():
         raise NotFoundError(f"{uri} has no scope {scope!r}; `streamvis scopes {uri}` lists those it has")
 
@@ -37,7 +38,7 @@ def names(uri: str, scope: str, match: str | None, as_json: bool) -> None:
     with open_client(uri) as client:
         found = client.names(scope, match)
         if not found:
-            _check_scope(client, uri, scope)
+            check_scope(client, uri, scope)
     print_result(as_json, found, found)
 
 
@@ -53,7 +54,7 @@ def counts(uri: str, scope: str, match: str | None, as_json: bool) -> None:
     with open_client(uri) as client:
         wanted = set(client.names(scope, match))
         if not wanted:
-            _check_scope(client, uri, scope)
+            check_scope(client, uri, scope)
         found = [
             {"scope": scope, "name": topic.name, "index": index, "columns": dict.fromkeys(topic.columns, length)}
             for topic, length_by_index in _lengths(client, scope)
@@ -89,7 +90,7 @@ def config(uri: str, scope: str, match: str | None, as_json: bool) -> None:
     with open_client(uri) as client:
         values = client.config(scope)
         if not values:
-            _check_scope(client, uri, scope)
+            check_scope(client, uri, scope)
     pattern = Pattern(match or "")
     flat = {key: value for key, value in _flatten(values) if pattern.matches(key)}
     print_result(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import resource
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from streamvis.records import Ack, Metric
+from streamvis.records import Ack, Metric, Size, Usage
 from streamvis.storage.base import Commit
 
 LATENCIES = 2048
@@ -94,6 +94,17 @@ class Meter:
                 labels={"quantile": str(quantile)},
             )
         yield from _process()
+
+
+def stored_metrics(usage: Sequence[Usage]) -> Iterator[Metric]:
+    """What is stored, live and in the trash."""
+    for place in ("live", "trash"):
+        sizes = [size for size in (getattr(it, place) for it in usage) if size.topics]
+        total, labels = sum(sizes, Size()), {"place": place}
+        yield Metric("streamvis_stored_scopes", len(sizes), "Scopes with topics.", labels=labels)
+        yield Metric("streamvis_stored_topics", total.topics, "Topics.", labels=labels)
+        yield Metric("streamvis_stored_points", total.points, "Their points.", labels=labels)
+        yield Metric("streamvis_stored_bytes", total.bytes, "Bytes of their blocks.", labels=labels)
 
 
 def _process() -> Iterator[Metric]:

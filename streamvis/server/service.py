@@ -18,7 +18,7 @@ from streamvis.records import Ack, Batch, Change, Metric, Query, Stats, pack_cur
 from streamvis.server.broadcast import Broadcast
 from streamvis.server.checks import BatchChecker, check_text
 from streamvis.server.committer import Committer
-from streamvis.server.meter import Meter
+from streamvis.server.meter import Meter, stored_metrics
 from streamvis.server.room import Room
 from streamvis.server.rpc import Context, parsed, statuses
 from streamvis.server.subscription import Readers, Subscription
@@ -223,13 +223,37 @@ class Service:
                     for listing in pile:
                         yield wire.listing_to_pb(listing)
 
+    # ---- sizes
+
+    async def usage(self, request: bytes, context: Context) -> AsyncIterator[pb.ScopeUsage]:
+        """What each scope takes."""
+        async with statuses(context):
+            message = parsed(pb.UsageRequest, request)
+            wanted = message.scope_filter if message.HasField("scope_filter") else ""
+            matches = self._patterns.get(wanted).matches
+            for usage in await self._readers.call(self._store.usage):
+                if matches(usage.scope):
+                    yield wire.usage_to_pb(usage)
+
+    async def sizes(self, request: bytes, context: Context) -> AsyncIterator[pb.TopicSize]:
+        """What each topic takes."""
+        async with statuses(context):
+            message = parsed(pb.SizesRequest, request)
+            scope = message.scope if message.HasField("scope") else None
+            read = partial(self._store.topic_sizes, scope, deleted=message.trash)
+            for size in await self._readers.call(read):
+                yield wire.topic_size_to_pb(size)
+
     # ---- watching
 
     async def stats(self, request: bytes, context: Context) -> pb.StatsReply:
         """What the server has done so far."""
         async with statuses(context):
             parsed(pb.StatsRequest, request)
-            return wire.stats_to_pb(Stats(__version__, (*self._meter.metrics(), *self._metrics())))
+            usage = await self._readers.call(self._store.usage)
+            return wire.stats_to_pb(
+                Stats(__version__, (*self._meter.metrics(), *self._metrics(), *stored_metrics(usage)))
+            )
 
     def _metrics(self) -> Iterator[Metric]:
         subscriptions, ring = self._subscriptions, self._broadcast
@@ -276,6 +300,7 @@ async def _settled(acks: asyncio.Queue[asyncio.Future[Ack] | None]) -> None:
 def rpc_handler(service: Service) -> grpc.GenericRpcHandler[Any, Any]:
     """The service's methods under their rpc names. They parse requests themselves, so that bad bytes get a status."""
     listing = pb.Listing.SerializeToString
+    usage, size = pb.ScopeUsage.SerializeToString, pb.TopicSize.SerializeToString
     methods = {
         "Write": grpc.stream_stream_rpc_method_handler(service.write, None, pb.Ack.SerializeToString),
         "Fetch": grpc.unary_stream_rpc_method_handler(service.fetch),
@@ -284,6 +309,8 @@ def rpc_handler(service: Service) -> grpc.GenericRpcHandler[Any, Any]:
         "SetConfig": grpc.unary_unary_rpc_method_handler(service.set_config, None, pb.SetConfigReply.SerializeToString),
         "Delete": grpc.unary_unary_rpc_method_handler(service.delete, None, pb.DeleteReply.SerializeToString),
         "Restore": grpc.unary_unary_rpc_method_handler(service.restore, None, pb.RestoreReply.SerializeToString),
+        "Usage": grpc.unary_stream_rpc_method_handler(service.usage, None, usage),
+        "Sizes": grpc.unary_stream_rpc_method_handler(service.sizes, None, size),
         "Stats": grpc.unary_unary_rpc_method_handler(service.stats, None, pb.StatsReply.SerializeToString),
         "Purge": grpc.unary_unary_rpc_method_handler(service.purge, None, pb.PurgeReply.SerializeToString),
     }

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from streamvis.codec import EncodedBlock
 from streamvis.columns import Array
-from streamvis.records import Ack, Batch, Config, Topic
+from streamvis.records import Ack, Batch, Config, Topic, TopicSize, Usage
 from streamvis.storage.merging import joined
 
 
@@ -180,6 +180,17 @@ class Store(ABC):
     @abstractmethod
     def extents(self, topic: int, upto: int) -> list[Extent]:
         """Where the points of a topic up to that number lie, in order, without reading them."""
+
+    @abstractmethod
+    def usage(self) -> list[Usage]:
+        """What each scope that has topics takes, live or in the trash; oldest first. Reads no blocks."""
+
+    @abstractmethod
+    def topic_sizes(self, scope: str | None = None, *, deleted: bool = False) -> list[TopicSize]:
+        """What each topic takes, of one scope or all: the live ones, oldest first, or those in the trash.
+
+        Those in the order of their deletion, and then configs. Reads no blocks.
+        """
 
     @abstractmethod
     def lengths(self, topic: int) -> Mapping[int, int]:

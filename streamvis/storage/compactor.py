@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from streamvis.codec import EncodedBlock
 from streamvis.errors import MalformedError, StoreError
+from streamvis.storage import sizes
 from streamvis.storage.compaction import (
     HEADERS,
     SMALL_BYTES,
@@ -58,6 +59,8 @@ class Compactor:
         self._reading = reading
         self._shard = shard
         self._agenda: Agenda | None = None
+        self.resized: set[int] = set()
+        """Topics whose blocks were merged; to be cleared by whoever wants to know."""
 
     def appended(self, payloads: Sequence[bytes | memoryview]) -> None:
         """Blocks with these payloads were written."""
@@ -160,7 +163,13 @@ class Compactor:
         head = self._shard, merged.seq, new.topic, new.index, new.k, new.n, planned.level
         session.executemany(_DELETE, singles(planned.seqs))
         session.execute(_PUT, (*head, merged.parts, new.crc, new.columns, new.payload))
+        sizes.resize(session, new.topic, _bytes(merged) - sum(map(_bytes, stored)))
+        self.resized.add(new.topic)
         return merged
+
+
+def _bytes(stored: Stored) -> int:
+    return len(stored.block.columns) + len(stored.block.payload) + len(stored.parts or b"")
 
 
 def _report(error: DamagedError) -> int:

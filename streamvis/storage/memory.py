@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from streamvis.codec import EncodedBlock
 from streamvis.errors import NotFoundError, UsageError
-from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Topic, pack_cursor
+from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Size, Topic, TopicSize, Usage, pack_cursor
 from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Extent, Page, Store, Submission
 from streamvis.storage.rules import (
     GONE,
@@ -26,6 +27,7 @@ from streamvis.storage.rules import (
     rejection,
     to_restore,
 )
+from streamvis.wire import dump_config
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class MemoryStore(Store):
         self._configs: dict[str, tuple[int, Config]] = {}
         self._blocks: dict[int, list[tuple[int, EncodedBlock]]] = {}
         self._deleted_configs: dict[str, Mapping[str, Any]] = {}
+        self._deleted_at: dict[int | str, float] = {}  # of topics by id, of configs by scope
 
     def append(self, submissions: Sequence[Submission]) -> tuple[list[Ack], Commit]:
         """See Store."""
@@ -147,11 +150,13 @@ class MemoryStore(Store):
                 self._tombstone(topic, changes)
             if forget:
                 self._deleted_configs[scope] = config.values
+                self._deleted_at[scope] = time.time()
                 self._replace_config(Config(scope, {}), changes)
             return self._commit(changes)
 
     def _tombstone(self, topic: Topic, changes: _Changes) -> None:
         del self._live[topic.scope, topic.name]
+        self._deleted_at[topic.id] = time.time()
         self._change(replace(topic, deleted=True, restored=0), self._tick(), changes)
 
     def _change(self, topic: Topic, number: int, changes: _Changes) -> None:
@@ -245,6 +250,30 @@ class MemoryStore(Store):
             stored = self._blocks.get(topic, [])
             stored = stored[: bisect_right(stored, upto, key=lambda entry: entry[0])]
         return [Extent(b.index, b.k, np.array([number]), np.array([b.n])) for number, b in stored]
+
+    def usage(self) -> list[Usage]:
+        """See Store."""
+        found: dict[str, dict[bool, Size]] = {}
+        with self._lock:
+            for _, topic in sorted(self._topics.values(), key=lambda entry: entry[1].id):
+                if topic.columns:
+                    sizes, size = found.setdefault(topic.scope, {}), self._size(topic)
+                    sizes[topic.deleted] = sizes.get(topic.deleted, Size()) + Size(1, size.points, size.bytes)
+        return [Usage(scope, sizes.get(False, Size()), sizes.get(True, Size())) for scope, sizes in found.items()]
+
+    def topic_sizes(self, scope: str | None = None, *, deleted: bool = False) -> list[TopicSize]:
+        """See Store."""
+        with self._lock:
+            topics = [topic for _, topic in self._topics.values() if topic.columns and topic.deleted == deleted]
+            found = [self._size(topic) for topic in topics]
+            for owner, values in self._deleted_configs.items() if deleted else ():
+                found.append(TopicSize(owner, "", 0, len(dump_config(values)), self._deleted_at[owner]))
+        return [size for size in found if scope is None or size.scope == scope]
+
+    def _size(self, topic: Topic) -> TopicSize:
+        blocks = [block for _, block in self._blocks.get(topic.id, [])]
+        points, bytes_ = sum(b.k * b.n for b in blocks), sum(len(b.columns) + len(b.payload) for b in blocks)
+        return TopicSize(topic.scope, topic.name, points, bytes_, self._deleted_at[topic.id] if topic.deleted else None)
 
     def lengths(self, topic: int) -> Mapping[int, int]:
         """See Store."""

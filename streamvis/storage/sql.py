@@ -7,6 +7,7 @@ read under its lock when a transaction begins and written before it ends.
 from __future__ import annotations
 
 import json
+import time
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
@@ -17,7 +18,8 @@ from typing import Any, ClassVar
 
 from streamvis.codec import EncodedBlock
 from streamvis.errors import NotFoundError, UsageError
-from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Topic, pack_cursor
+from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Topic, TopicSize, Usage, pack_cursor
+from streamvis.storage import sizes
 from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Extent, Page, Store, Submission
 from streamvis.storage.compactor import Compactor
 from streamvis.storage.merging import Stored, clip, parts_bound, parts_upto
@@ -35,14 +37,16 @@ from streamvis.storage.rules import (
 from streamvis.storage.session import Session, select, singles
 from streamvis.wire import dump_config, load_config
 
-SCHEMA = """
+SCHEMA = (
+    """
 CREATE TABLE clock  (shard INTEGER PRIMARY KEY, seq BIGINT NOT NULL, floor BIGINT NOT NULL DEFAULT 0);
 CREATE TABLE scope  (shard INTEGER NOT NULL, name TEXT PRIMARY KEY, config TEXT NOT NULL, changed BIGINT NOT NULL,
-                     deleted_config TEXT);
+                     deleted_config TEXT, config_deleted_at DOUBLE PRECISION);
 CREATE INDEX scope_changed ON scope (changed);
 CREATE TABLE topic  (shard INTEGER NOT NULL, id {key}, scope TEXT NOT NULL, name TEXT NOT NULL, columns TEXT NOT NULL,
-                     deleted BOOLEAN NOT NULL, changed BIGINT NOT NULL);
+                     deleted BOOLEAN NOT NULL, changed BIGINT NOT NULL, deleted_at DOUBLE PRECISION);
 CREATE UNIQUE INDEX topic_live ON topic (scope, name) WHERE NOT deleted;
+CREATE INDEX topic_trash ON topic (scope) WHERE deleted;
 CREATE INDEX topic_changed ON topic (changed);
 CREATE TABLE block  (shard INTEGER NOT NULL, seq {key}, topic_id BIGINT NOT NULL, idx INTEGER NOT NULL,
                      k INTEGER NOT NULL, n INTEGER NOT NULL, level SMALLINT NOT NULL DEFAULT 0, parts {blob},
@@ -51,6 +55,8 @@ CREATE INDEX block_topic ON block ({topic_order});
 CREATE TABLE writer (shard INTEGER NOT NULL, id TEXT PRIMARY KEY, number BIGINT NOT NULL);
 INSERT INTO clock (shard, seq) VALUES (0, 0);
 """
+    + sizes.SCHEMA
+)
 
 _SET_CLOCK = "UPDATE clock SET seq = ? WHERE shard = ?"
 _NUMBERS = "SELECT id, number FROM writer WHERE id IN ({keys})"
@@ -66,8 +72,9 @@ _PUT_NUMBER = (
     "INSERT INTO writer (shard, id, number) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET number = excluded.number"
 )
 _PUT_TOPIC = (
-    "INSERT INTO topic (shard, id, scope, name, columns, deleted, changed) VALUES (?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (id) DO UPDATE SET deleted = excluded.deleted, changed = excluded.changed"
+    "INSERT INTO topic (shard, id, scope, name, columns, deleted, changed, deleted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (id) DO UPDATE SET deleted = excluded.deleted, changed = excluded.changed, "
+    "deleted_at = excluded.deleted_at"
 )
 _PUT_CONFIG = (
     "INSERT INTO scope (shard, name, config, changed) VALUES (?, ?, ?, ?) "
@@ -84,7 +91,11 @@ _EXTENTS = "SELECT idx, k, n, seq, parts FROM block WHERE topic_id = ? AND (seq 
 _LENGTHS = "SELECT idx, k, sum(n) FROM block WHERE topic_id = ? GROUP BY idx, k"
 
 _DELETED_CONFIG = "SELECT deleted_config FROM scope WHERE name = ? AND deleted_config IS NOT NULL"
-_PUT_DELETED_CONFIG = "UPDATE scope SET deleted_config = ? WHERE name = ?"
+_PUT_DELETED_CONFIG = "UPDATE scope SET deleted_config = ?, config_deleted_at = ? WHERE name = ?"
+_DELETED_CONFIGS = (
+    "SELECT name, length(deleted_config), config_deleted_at FROM scope WHERE deleted_config IS NOT NULL {condition}"
+    "ORDER BY changed"
+)
 _PURGE_TOPIC = "UPDATE topic SET columns = '[]' WHERE id = ?"
 _PURGED = (  # a cross join, for SQLite to begin with the topics
     "SELECT seq, length(block.columns) + length(payload) FROM topic CROSS JOIN block "
@@ -229,6 +240,7 @@ class SqlStore(Store):
 
     def __init__(self) -> None:
         self._compactor = Compactor(self._writing, self._reading, self.shard)
+        self._ledger = sizes.Ledger()
 
     @abstractmethod
     def _writing(self) -> AbstractContextManager[Session]:
@@ -246,6 +258,7 @@ class SqlStore(Store):
             acks = [plan.submit(submission) for submission in submissions]
             self._store(session, plan)
         plan.bind()
+        self._ledger.touch({block.topic for block in plan.blocks}, {topic.scope for _, topic in plan.topics})
         self._compactor.appended([block.payload for block in plan.blocks])
         cursor = pack_cursor({self.shard: plan.seq})
         return [replace(ack, cursor=cursor) if ack.stored else ack for ack in acks], plan.commit()
@@ -272,8 +285,9 @@ class SqlStore(Store):
                 plan.tombstone(topic)
             if forget:
                 plan.replace_config(scope, {})
-                session.execute(_PUT_DELETED_CONFIG, (dump_config(config).decode(), scope))
+                session.execute(_PUT_DELETED_CONFIG, (dump_config(config).decode(), time.time(), scope))
             self._store(session, plan)
+        self._ledger.touch(scopes=[scope])
         return plan.commit()
 
     def restore(self, scope: str, names: Sequence[str] = ()) -> Commit:
@@ -289,8 +303,9 @@ class SqlStore(Store):
                 plan.restore(topic)
             if config is not None:
                 plan.replace_config(scope, merge(config, _configs(session, {scope})[scope]))
-                session.execute(_PUT_DELETED_CONFIG, (None, scope))
+                session.execute(_PUT_DELETED_CONFIG, (None, None, scope))
             self._store(session, plan)
+        self._ledger.touch(scopes=[scope])
         return plan.commit()
 
     def purge(self, scope: str, names: Sequence[str] = ()) -> int:
@@ -301,8 +316,10 @@ class SqlStore(Store):
             if not topics and config is None:
                 raise NotFoundError(not_in_trash(scope, names, "purged"))
             session.executemany(_PURGE_TOPIC, singles(topic.id for topic in topics))
+            sizes.drop(session, (topic.id for topic in topics))
             if config is not None:
-                session.execute(_PUT_DELETED_CONFIG, (None, scope))
+                session.execute(_PUT_DELETED_CONFIG, (None, None, scope))
+        self._ledger.touch(scopes=[scope])
         return len(topics)
 
     def free(self, max_bytes: int = FREE_BYTES) -> bool:
@@ -324,13 +341,17 @@ class SqlStore(Store):
         return Plan(seq, self.shard)
 
     def _store(self, session: Session, plan: Plan) -> None:
-        shard = self.shard
-        topics = ((shard, t.id, t.scope, t.name, json.dumps(t.columns), t.deleted, seq) for seq, t in plan.topics)
+        shard, now = self.shard, time.time()
+        topics = (
+            (shard, t.id, t.scope, t.name, json.dumps(t.columns), t.deleted, seq, now if t.deleted else None)
+            for seq, t in plan.topics
+        )
         configs = ((shard, c.scope, dump_config(c.values).decode(), seq) for seq, c in plan.configs)
         numbers = ((shard, writer, number) for writer, number in plan.new_numbers.items())
         session.executemany(_PUT_TOPIC, topics)
         session.executemany(_PUT_CONFIG, configs)
         session.executemany(_PUT_BLOCK, plan.rows)
+        sizes.add(session, plan.rows)
         session.executemany(_PUT_NUMBER, numbers)
         if plan.topics or plan.configs or plan.blocks:
             session.execute(_SET_CLOCK, (plan.seq, shard))
@@ -381,7 +402,10 @@ class SqlStore(Store):
 
     def compact(self) -> float:
         """See Store."""
-        return self._compactor.step()
+        wait = self._compactor.step()
+        self._ledger.touch(self._compactor.resized)
+        self._compactor.resized.clear()
+        return wait
 
     def extents(self, topic: int, upto: int) -> list[Extent]:
         """See Store."""
@@ -389,6 +413,29 @@ class SqlStore(Store):
         with self._reading() as session:
             rows = list(session.execute(_EXTENTS, (topic, upto, parts_bound(upto))))
         return [Extent(index, k, *parts_upto(n, seq, parts, upto)) for index, k, n, seq, parts in rows]
+
+    def usage(self) -> list[Usage]:
+        """See Store."""
+        return self._ledger.usage(self._reading)
+
+    def topic_sizes(self, scope: str | None = None, *, deleted: bool = False) -> list[TopicSize]:
+        """See Store."""
+        condition = ("deleted" if deleted else "NOT deleted") + ("" if scope is None else " AND scope = ?")
+        parameters = () if scope is None else (scope,)
+        with self._reading() as session:
+            topics = list(session.execute(sizes.TOPICS.format(condition=condition), parameters))
+            configs = (
+                list(
+                    session.execute(
+                        _DELETED_CONFIGS.format(condition="" if scope is None else "AND name = ? "), parameters
+                    )
+                )
+                if deleted
+                else []
+            )
+        return [TopicSize(*topic) for topic in topics] + [
+            TopicSize(scope_, "", 0, size, when) for scope_, size, when in configs
+        ]
 
     def lengths(self, topic: int) -> Mapping[int, int]:
         """See Store."""

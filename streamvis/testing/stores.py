@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from streamvis.codec import EncodedBlock, decode, encode
 from streamvis.columns import Block
 from streamvis.errors import ConflictError, NotFoundError, UsageError
-from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Topic, unpack_cursor
+from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Size, Topic, TopicSize, Usage, unpack_cursor
 from streamvis.storage.base import Commit, Store, Submission
 
 COLUMNS = ("x", "y")
@@ -492,6 +493,35 @@ class StoreContract(ABC):
             left.append(sum(read(store, topic) != [] for topic in (1, 2)))
         assert left == [2, 1]
         assert (read(store, 1), read(store, 2), read(store, 3)) == ([], [], [1, 2, 2])
+
+    def test_sizes_are_those_of_what_lives_and_of_the_trash(self, store: Store) -> None:
+        """Per scope and per topic, through deletes, restores, replacements and purges; nothing else is counted."""
+        one, three = points(1), points(1, 2, 3)
+        size = {block.n: len(block.columns) + len(block.payload) for block in (one, three)}
+        wide = encode(Block(2, 5, {"x": np.arange(6).reshape(2, 3), "y": np.zeros((1, 1))}))
+        stream = StoreStream()
+        append(store, stream.next(declare=[loss(3, "empty", scope="other")]))
+        append(store, stream.next(three, wide, declare=[loss(), loss(2, "wide")], configs=[Config("run", {"lr": 1})]))
+        append(store, stream.next(one))
+        both = Size(2, 4 + 6, size[3] + size[1] + len(wide.columns) + len(wide.payload))
+        assert store.usage() == [Usage("other", Size(1)), Usage("run", both)]
+        assert store.topic_sizes("run")[0] == TopicSize("run", "loss", 4, size[3] + size[1])
+        assert [topic.name for topic in store.topic_sizes()] == ["empty", "loss", "wide"]
+        assert store.topic_sizes(deleted=True) == []
+        start = time.time()
+        store.delete("run")
+        assert store.usage() == [Usage("other", Size(1)), Usage("run", trash=both)]
+        trash = store.topic_sizes("run", deleted=True)
+        assert [(topic.name, topic.points) for topic in trash] == [("loss", 4), ("wide", 6), ("", 0)]
+        assert all(start <= (topic.deleted or 0) <= time.time() for topic in trash)
+        store.restore("run", ["loss"])
+        assert [topic.name for topic in store.topic_sizes("run")] == ["loss"]
+        append(store, stream.next(one, declare=[loss(replace=True)]))
+        assert store.usage()[1].live == Size(1, 1, size[1])
+        assert store.usage()[1].trash.points == 4 + 6
+        store.purge("run")
+        assert store.usage() == [Usage("other", Size(1)), Usage("run", Size(1, 1, size[1]))]
+        assert store.topic_sizes(deleted=True) == []
 
     # ---- reading
 

@@ -619,6 +619,125 @@ class PurgeReply(google.protobuf.message.Message):
 global___PurgeReply = PurgeReply
 
 @typing.final
+class UsageRequest(google.protobuf.message.Message):
+    """---- sizes"""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCOPE_FILTER_FIELD_NUMBER: builtins.int
+    scope_filter: builtins.str
+    """RE2, as in Query"""
+    def __init__(
+        self,
+        *,
+        scope_filter: builtins.str | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_scope_filter", b"_scope_filter", "scope_filter", b"scope_filter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_scope_filter", b"_scope_filter", "scope_filter", b"scope_filter"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_scope_filter", b"_scope_filter"]) -> typing.Literal["scope_filter"] | None: ...
+
+global___UsageRequest = UsageRequest
+
+@typing.final
+class Size(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPICS_FIELD_NUMBER: builtins.int
+    POINTS_FIELD_NUMBER: builtins.int
+    BYTES_FIELD_NUMBER: builtins.int
+    topics: builtins.int
+    points: builtins.int
+    """under all indexes"""
+    bytes: builtins.int
+    """of blocks as stored"""
+    def __init__(
+        self,
+        *,
+        topics: builtins.int = ...,
+        points: builtins.int = ...,
+        bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "points", b"points", "topics", b"topics"]) -> None: ...
+
+global___Size = Size
+
+@typing.final
+class ScopeUsage(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: builtins.int
+    LIVE_FIELD_NUMBER: builtins.int
+    TRASH_FIELD_NUMBER: builtins.int
+    scope: builtins.str
+    @property
+    def live(self) -> global___Size: ...
+    @property
+    def trash(self) -> global___Size: ...
+    def __init__(
+        self,
+        *,
+        scope: builtins.str = ...,
+        live: global___Size | None = ...,
+        trash: global___Size | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["live", b"live", "trash", b"trash"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["live", b"live", "scope", b"scope", "trash", b"trash"]) -> None: ...
+
+global___ScopeUsage = ScopeUsage
+
+@typing.final
+class SizesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: builtins.int
+    TRASH_FIELD_NUMBER: builtins.int
+    scope: builtins.str
+    """absent: every scope"""
+    trash: builtins.bool
+    def __init__(
+        self,
+        *,
+        scope: builtins.str | None = ...,
+        trash: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_scope", b"_scope", "scope", b"scope"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_scope", b"_scope", "scope", b"scope", "trash", b"trash"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_scope", b"_scope"]) -> typing.Literal["scope"] | None: ...
+
+global___SizesRequest = SizesRequest
+
+@typing.final
+class TopicSize(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    POINTS_FIELD_NUMBER: builtins.int
+    BYTES_FIELD_NUMBER: builtins.int
+    DELETED_FIELD_NUMBER: builtins.int
+    scope: builtins.str
+    name: builtins.str
+    """empty, in the trash: the config of a deleted scope"""
+    points: builtins.int
+    bytes: builtins.int
+    deleted: builtins.float
+    """Unix time at which it went to the trash"""
+    def __init__(
+        self,
+        *,
+        scope: builtins.str = ...,
+        name: builtins.str = ...,
+        points: builtins.int = ...,
+        bytes: builtins.int = ...,
+        deleted: builtins.float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_deleted", b"_deleted", "deleted", b"deleted"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_deleted", b"_deleted", "bytes", b"bytes", "deleted", b"deleted", "name", b"name", "points", b"points", "scope", b"scope"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_deleted", b"_deleted"]) -> typing.Literal["deleted"] | None: ...
+
+global___TopicSize = TopicSize
+
+@typing.final
 class StatsRequest(google.protobuf.message.Message):
     """---- watching the server"""
 

@@ -54,6 +54,16 @@ class StreamvisStub(object):
                 request_serializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeRequest.SerializeToString,
                 response_deserializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeReply.FromString,
                 )
+        self.Usage = channel.unary_stream(
+                '/streamvis.v1.Streamvis/Usage',
+                request_serializer=streamvis_dot_v1_dot_streamvis__pb2.UsageRequest.SerializeToString,
+                response_deserializer=streamvis_dot_v1_dot_streamvis__pb2.ScopeUsage.FromString,
+                )
+        self.Sizes = channel.unary_stream(
+                '/streamvis.v1.Streamvis/Sizes',
+                request_serializer=streamvis_dot_v1_dot_streamvis__pb2.SizesRequest.SerializeToString,
+                response_deserializer=streamvis_dot_v1_dot_streamvis__pb2.TopicSize.FromString,
+                )
         self.Stats = channel.unary_unary(
                 '/streamvis.v1.Streamvis/Stats',
                 request_serializer=streamvis_dot_v1_dot_streamvis__pb2.StatsRequest.SerializeToString,
@@ -120,6 +130,20 @@ class StreamvisServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Usage(self, request, context):
+        """What each scope takes, live and in the trash; reads no points.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Sizes(self, request, context):
+        """What each topic takes: the live ones, or those in the trash.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Stats(self, request, context):
         """What the server has done since it started, and how it is doing.
         """
@@ -169,6 +193,16 @@ def add_StreamvisServicer_to_server(servicer, server):
                     servicer.Purge,
                     request_deserializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeRequest.FromString,
                     response_serializer=streamvis_dot_v1_dot_streamvis__pb2.PurgeReply.SerializeToString,
+            ),
+            'Usage': grpc.unary_stream_rpc_method_handler(
+                    servicer.Usage,
+                    request_deserializer=streamvis_dot_v1_dot_streamvis__pb2.UsageRequest.FromString,
+                    response_serializer=streamvis_dot_v1_dot_streamvis__pb2.ScopeUsage.SerializeToString,
+            ),
+            'Sizes': grpc.unary_stream_rpc_method_handler(
+                    servicer.Sizes,
+                    request_deserializer=streamvis_dot_v1_dot_streamvis__pb2.SizesRequest.FromString,
+                    response_serializer=streamvis_dot_v1_dot_streamvis__pb2.TopicSize.SerializeToString,
             ),
             'Stats': grpc.unary_unary_rpc_method_handler(
                     servicer.Stats,
@@ -318,6 +352,40 @@ class Streamvis(object):
         return grpc.experimental.unary_unary(request, target, '/streamvis.v1.Streamvis/Purge',
             streamvis_dot_v1_dot_streamvis__pb2.PurgeRequest.SerializeToString,
             streamvis_dot_v1_dot_streamvis__pb2.PurgeReply.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Usage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/streamvis.v1.Streamvis/Usage',
+            streamvis_dot_v1_dot_streamvis__pb2.UsageRequest.SerializeToString,
+            streamvis_dot_v1_dot_streamvis__pb2.ScopeUsage.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Sizes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/streamvis.v1.Streamvis/Sizes',
+            streamvis_dot_v1_dot_streamvis__pb2.SizesRequest.SerializeToString,
+            streamvis_dot_v1_dot_streamvis__pb2.TopicSize.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

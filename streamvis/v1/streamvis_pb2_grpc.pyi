@@ -67,6 +67,18 @@ class StreamvisStub:
     ]
     """Empties the trash for good. Answered at once; the space is freed in small steps beside other work."""
 
+    Usage: grpc.UnaryStreamMultiCallable[
+        streamvis.v1.streamvis_pb2.UsageRequest,
+        streamvis.v1.streamvis_pb2.ScopeUsage,
+    ]
+    """What each scope takes, live and in the trash; reads no points."""
+
+    Sizes: grpc.UnaryStreamMultiCallable[
+        streamvis.v1.streamvis_pb2.SizesRequest,
+        streamvis.v1.streamvis_pb2.TopicSize,
+    ]
+    """What each topic takes: the live ones, or those in the trash."""
+
     Stats: grpc.UnaryUnaryMultiCallable[
         streamvis.v1.streamvis_pb2.StatsRequest,
         streamvis.v1.streamvis_pb2.StatsReply,
@@ -121,6 +133,18 @@ class StreamvisAsyncStub:
         streamvis.v1.streamvis_pb2.PurgeReply,
     ]
     """Empties the trash for good. Answered at once; the space is freed in small steps beside other work."""
+
+    Usage: grpc.aio.UnaryStreamMultiCallable[
+        streamvis.v1.streamvis_pb2.UsageRequest,
+        streamvis.v1.streamvis_pb2.ScopeUsage,
+    ]
+    """What each scope takes, live and in the trash; reads no points."""
+
+    Sizes: grpc.aio.UnaryStreamMultiCallable[
+        streamvis.v1.streamvis_pb2.SizesRequest,
+        streamvis.v1.streamvis_pb2.TopicSize,
+    ]
+    """What each topic takes: the live ones, or those in the trash."""
 
     Stats: grpc.aio.UnaryUnaryMultiCallable[
         streamvis.v1.streamvis_pb2.StatsRequest,
@@ -192,6 +216,22 @@ class StreamvisServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[streamvis.v1.streamvis_pb2.PurgeReply, collections.abc.Awaitable[streamvis.v1.streamvis_pb2.PurgeReply]]:
         """Empties the trash for good. Answered at once; the space is freed in small steps beside other work."""
+
+    @abc.abstractmethod
+    def Usage(
+        self,
+        request: streamvis.v1.streamvis_pb2.UsageRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[streamvis.v1.streamvis_pb2.ScopeUsage], collections.abc.AsyncIterator[streamvis.v1.streamvis_pb2.ScopeUsage]]:
+        """What each scope takes, live and in the trash; reads no points."""
+
+    @abc.abstractmethod
+    def Sizes(
+        self,
+        request: streamvis.v1.streamvis_pb2.SizesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[streamvis.v1.streamvis_pb2.TopicSize], collections.abc.AsyncIterator[streamvis.v1.streamvis_pb2.TopicSize]]:
+        """What each topic takes: the live ones, or those in the trash."""
 
     @abc.abstractmethod
     def Stats(
