@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from streamvis.errors import UsageError
@@ -59,19 +58,20 @@ class StreamvisCallback(FlaxRun):
         self._bins = bins
         self._calls = self._calls_with_trees = 0
 
-    def __call__(
-        self, step: Any, metrics: Mapping[str, Any], *, epoch: Any = None, params: Any = None, grads: Any = None
-    ) -> None:
+    def __call__(self, step: Any, metrics: Any, *, epoch: Any = None, params: Any = None, grads: Any = None) -> None:
         """Logs one step's metrics, and now and then statistics of its parameters and gradients.
 
-        `step` is a number, on the host or on a device, or what has one: a TrainState or an nnx.Optimizer. The epoch
-        may also be one of the metrics. `params` and `grads` are pytrees, nnx modules or nnx states. Of steps that ran
-        in one `scan`, `step` and the values are arrays: a point for each. A value with one axis more than the step
-        has an index for each entry of its last axis, as of a `vmap` over an ensemble.
+        `step` is a number, on the host or on a device, or what has one: a TrainState or an nnx.Optimizer. `metrics` is
+        a dict, or what computes one: an nnx.MultiMetric or a clu Collection; the epoch may be one of them. `params` and
+        `grads` are pytrees, nnx modules or nnx states.
+
+        Of steps that ran in one `scan`, `step` and the values are arrays: a point for each. A value with one axis more
+        than the step has an index for each entry of its last axis, as of a `vmap` over an ensemble.
         """
         step = getattr(step, "step", step)
         if self._calls % self._every == 0:
-            self.log(step, metrics, epoch)
+            with self.metrics.contained("metrics"):
+                self.log(step, metrics.compute() if hasattr(metrics, "compute") else metrics, epoch)
         self._calls += 1
         if params is not None or grads is not None:
             if self._calls_with_trees % self._statistics_every == 0:

@@ -80,6 +80,20 @@ def test_statistics_of_parameters_and_gradients(fit: Fit, make: Any, stored: Sto
         assert histogram["value"][:8] == pytest.approx(((edges[1:] + edges[:-1]) / 2).tolist(), rel=1e-4, abs=1e-6)
 
 
+def test_what_computes_metrics_may_be_given(make: Any, stored: Stored) -> None:
+    """An nnx.MultiMetric is logged as it is at the call; what follows changes nothing."""
+    from flax import nnx
+
+    metrics = nnx.MultiMetric(loss=nnx.metrics.Average(), accuracy=nnx.metrics.Average("right"))
+    callback = make(flush_every=60.0)
+    for step in range(2):
+        metrics.update(values=np.float32(step), right=np.float32(1))
+        callback(step, metrics)
+    metrics.reset()
+    callback.flush(10)
+    assert (stored()["loss"]["value"], stored()["accuracy"]["value"]) == ([0, 0.5], [1, 1])
+
+
 def test_only_some_calls_are_logged(make: Any, stored: Stored) -> None:
     """`every` counts calls: the step may be on a device."""
     with make(every=3) as callback:

@@ -97,9 +97,10 @@ class CallbackMixin:
         self._batches = self._samples = 0
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Finds the logger."""
+        """Finds the logger; nothing of a run that failed is left."""
         found = [logger for logger in trainer.loggers if isinstance(logger, LoggerMixin)]
         self._target = found[0] if found and trainer.is_global_zero else None
+        self._means, self._since, self._updated = {}, None, False
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Learns the parameters' names, once all of them exist."""

@@ -233,3 +233,22 @@ def test_statistics_of_half_precision(tree: Tree) -> None:
         assert histogram(values, 4)[1].sum() == 10_000
     nested = {"a": "text", "b": [None, (torch.zeros(7, 2),)]}
     assert [batch_size(batch) for batch in (nested, torch.zeros(()), None, "text", [])] == [7, 1, 1, 1, 1]
+
+
+def test_of_a_sharded_parameter_the_part_of_this_process_counts(tmp_path: Path) -> None:
+    """No other process is asked, which would wait for it."""
+    import torch
+    from torch import distributed
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+
+    from streamvis_lightning.statistics import local, norm
+
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        sharded = distribute_tensor(torch.ones(4, requires_grad=True), init_device_mesh("cpu", (1,)), [Shard(0)])
+        part = local(sharded)
+        assert not isinstance(part, DTensor)
+        assert (norm(part).item(), part.requires_grad) == (2, False)
+    finally:
+        distributed.destroy_process_group()
