@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from streamvis import Topic, Update
+
+MOST_KEYS = 200
+"""Hyperparameters that pages are told of."""
 
 
 @dataclass(slots=True)
@@ -34,6 +37,15 @@ class Name:
     shapes: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
 
+def flat_keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, None]]:
+    """The names of a config's values, with dots between nested ones; as items of a dict."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from flat_keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", None
+
+
 class Catalog:
     """Follows the updates of the feed."""
 
@@ -47,6 +59,7 @@ class Catalog:
         self.names: dict[str, Name] = {}
         self.topics: dict[int, Topic] = {}
         self._gone: dict[str, int] = {}
+        self._keys: dict[str, None] = {}
         self._next = 0
 
     def take(self, updates: Iterable[Update]) -> None:
@@ -59,6 +72,7 @@ class Catalog:
                 elif topic.id not in self.topics:
                     self._add(topic)
             for config in update.configs:
+                self._keys.update(flat_keys(config.values))
                 scope = self._scope(config.scope)
                 scope.config, scope.changed = config.values, self.version
 
@@ -79,6 +93,11 @@ class Catalog:
     def examples(self) -> list[Topic]:
         """A topic for each name and set of columns, in the order in which they came."""
         return [topic for name in self.names.values() for topic in name.examples.values()]
+
+    @property
+    def config_keys(self) -> list[str]:
+        """Hyperparameters that any scope ever had, nested ones with dots, in the order in which they came."""
+        return list(self._keys)[:MOST_KEYS]
 
     def _scope(self, name: str) -> Scope:
         if name not in self.scopes:

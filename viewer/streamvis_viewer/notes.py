@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from streamvis_viewer import patterns
+from streamvis_viewer.catalog import Catalog
+from streamvis_viewer.layout import Page
+from streamvis_viewer.schema import Plot
 from streamvis_viewer.view import View
 
 
@@ -22,3 +26,35 @@ def _plot_note(view: View) -> dict[str, Any]:
         "inf": view.gaps["inf"],
         "thinned": view.thinned,
     }
+
+
+def differ(page: Page, plots: Mapping[str, Plot], others: Mapping[str, Plot]) -> bool:
+    """Whether a page would look otherwise with other plots under these names."""
+    pairs = ((plots[cell.plot], others.get(cell.plot)) for cell in page.cells)
+    return any(one is not other and one != other for one, other in pairs)
+
+
+class FurtherColumns:
+    """Columns of what a page shows that it neither draws, nor has a slider for, nor ignores by its schema."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._version = -1
+        self._known: dict[tuple[str, ...], list[str]] = {}
+
+    def of(self, page: Page, plots: Mapping[str, Plot]) -> list[str]:
+        """In alphabetical order; looked up again only when a name or a set of columns has come or gone."""
+        if self._version != self._catalog.shapes_version:
+            self._version, self._known = self._catalog.shapes_version, {}
+        key = tuple(text for cell in page.cells for text in (cell.plot, cell.names))
+        if key not in self._known:
+            cells = [(plots[cell.plot], cell.names) for cell in page.cells]
+            self._known[key] = sorted({column for cell in cells for column in self._further(*cell)})
+        return self._known[key]
+
+    def _further(self, plot: Plot, names: str) -> Iterator[str]:
+        has_name, settled = patterns.matcher(names), {*plot.drawn, *plot.sliders, *plot.ignore}
+        for name, known in self._catalog.names.items():
+            if has_name(name):
+                shown = (columns for columns in known.examples if plot.needed <= set(columns))
+                yield from (column for columns in shown for column in columns if column not in settled)

@@ -26,11 +26,13 @@ from streamvis_viewer.catalog import Catalog
 from streamvis_viewer.feed import Feed
 from streamvis_viewer.landing import CatalogHandler, LandingHandler, OpenHandler, ScopesHandler
 from streamvis_viewer.layout import Page, parse
+from streamvis_viewer.notes import FurtherColumns, differ
 from streamvis_viewer.page import PlotHandler
-from streamvis_viewer.schema import Plot, Schema, infer, load
+from streamvis_viewer.schema import Plot, Schema, infer
 from streamvis_viewer.series import SeriesStore
 from streamvis_viewer.socket import DataSocket
 from streamvis_viewer.tabs import Views
+from streamvis_viewer.watch import SchemaFile
 from streamvis_viewer.web import WebApplication
 
 _GRPC_URI = re.compile(r"unix:.+|[^\s/]+:\d+")
@@ -39,6 +41,7 @@ _PING_SECONDS = 30
 _BACKLOG = 128
 _GOING_AWAY = 1001
 _SETTLE_SECONDS = 2.0
+_WATCH_SECONDS = 0.5
 _CLOSE_SECONDS = 1.0
 _ORIGIN = re.compile(r"(?:https?://)?([A-Za-z0-9._-]+(?::\d{1,5})?)/?")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
@@ -59,19 +62,22 @@ class WebOptions:
 class Viewer:
     """Everything that one viewer process holds. Made and used on the event loop's thread."""
 
-    def __init__(self, web_uri: str, grpc_uri: str, schema: Schema | None, options: WebOptions = WebOptions()) -> None:
+    def __init__(
+        self, web_uri: str, grpc_uri: str, schema: SchemaFile | None, options: WebOptions = WebOptions()
+    ) -> None:
         """Listens, and begins to follow the data server. Raises UsageError and StreamvisError."""
         host, port = parse_web_uri(web_uri)
         prefix = parse_prefix(options.prefix)
         origins = [parse_origin(origin) for origin in options.origins]
         if not _GRPC_URI.fullmatch(grpc_uri):
             raise UsageError(f"found the data server's address {grpc_uri!r}; expected HOST:PORT or unix:PATH")
-        self._schema = schema
+        self._file = schema
         self._loop = asyncio.get_running_loop()
         self._store = SeriesStore()
         self._feed = Feed(lambda: _subscription(grpc_uri), self)
-        self._views = Views(self._store, self._feed)
+        self._views = Views(self._store, self._feed, describe=self._describe)
         self._catalog = Catalog()
+        self._columns = FurtherColumns(self._catalog)
         self._inferred = -1, Schema()
         self._heard = asyncio.Event()
         self._open_sockets: set[WebSocketHandler] = set()
@@ -82,6 +88,7 @@ class Viewer:
         self._http = HTTPServer(self._application(grpc_uri, access, prefix), xheaders=True)
         self._http.add_sockets(self._sockets)
         self._feed.start()
+        self._watching = self._loop.create_task(self._watch())
 
     async def settle(self) -> None:
         """Returns when it is known what the data server holds, or that it is away, or after a while."""
@@ -90,6 +97,7 @@ class Viewer:
 
     async def close(self) -> None:
         """Ends the feed, and closes all pages."""
+        self._watching.cancel()
         await asyncio.to_thread(self._feed.close)  # whose thread may be waiting for this loop
         self._http.stop()
         for open_socket in tuple(self._open_sockets):
@@ -134,6 +142,32 @@ class Viewer:
         self._views.note_server(state, reason)
         self._heard.set()
 
+    # ---- the schema
+
+    async def _watch(self) -> None:
+        while self._file:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if self._file.refresh():
+                self._views.wake()
+
+    def schema(self) -> Schema:
+        """The schema's plots, or what the data suggests."""
+        if self._file:
+            return self._file.schema
+        version, inferred = self._inferred
+        if version != self._catalog.shapes_version:
+            version, inferred = self._inferred = self._catalog.shapes_version, infer(self._catalog.examples)
+        return inferred
+
+    def _describe(self, page: Page, plots: Mapping[str, Plot]) -> dict[str, Any]:
+        """What a page is told of its schema, and of what there is to choose from."""
+        now = self.schema().plots
+        return {
+            "schema": {"error": self._file.error if self._file else "", "changed": differ(page, plots, now)},
+            "configs": self._catalog.config_keys,
+            "columns": self._columns.of(page, plots),
+        }
+
     # ---- pages
 
     def _application(self, grpc_uri: str, access: Access, prefix: str) -> WebApplication:
@@ -153,18 +187,10 @@ class Viewer:
             grpc_uri=grpc_uri,
         )
 
-    def schema(self) -> Schema:
-        """The schema's plots, or what the data suggests."""
-        if self._schema:
-            return self._schema
-        version, inferred = self._inferred
-        if version != self._catalog.shapes_version:
-            version, inferred = self._inferred = self._catalog.shapes_version, infer(self._catalog.examples)
-        return inferred
-
     def _state(self) -> dict[str, Any]:
         """What the first page says beside what exists."""
-        return {"server": self._views.server, "schema": {"source": self.schema().source, "error": ""}}
+        error = self._file.error if self._file else ""
+        return {"server": self._views.server, "schema": {"source": self.schema().source, "error": error}}
 
     def read_query(self, query: Mapping[str, list[str]]) -> tuple[Page, Mapping[str, Plot]]:
         """The page of a URL's query, with the schema's plots. Raises UrlError."""
@@ -241,7 +267,7 @@ def serve(
     `ready` is called with the page's address once it answers; the data server may come later. Raises SchemaError,
     UsageError, and StreamvisError when the port is taken.
     """
-    schema = load(schema_file) if schema_file else None
+    schema = SchemaFile(schema_file) if schema_file else None
     asyncio.run(_run_until_signal(partial(Viewer, web_uri, grpc_uri, schema, options), ready or (lambda _: None)))
 
 
@@ -257,7 +283,7 @@ def serving(
     web_uri: str, grpc_uri: str, schema_file: Path | None = None, options: WebOptions = WebOptions()
 ) -> Iterator[str]:
     """A viewer in a thread of this process, at the address that the block gets. Raises as `serve` does."""
-    schema = load(schema_file) if schema_file else None
+    schema = SchemaFile(schema_file) if schema_file else None
     ready: Future[tuple[str, Callable[[], object]]] = Future()
 
     async def run() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from streamvis import Topic, Update
 from streamvis_viewer import frames
@@ -25,6 +25,10 @@ STORE_BYTES = 2 << 30
 """What the points of all topics may take."""
 
 
+Describe: TypeAlias = Callable[[Page, Mapping[str, Plot]], dict[str, Any]]
+"""What else a page is told of what it shows."""
+
+
 @dataclass(slots=True, eq=False)
 class _Shared:
     view: View
@@ -34,7 +38,10 @@ class _Shared:
 class Views:
     """The views that tabs show, each once. For the event loop's thread only."""
 
-    def __init__(self, store: SeriesStore, feed: Feed, store_bytes: int = STORE_BYTES) -> None:
+    def __init__(
+        self, store: SeriesStore, feed: Feed, store_bytes: int = STORE_BYTES, describe: Describe = lambda *_: {}
+    ) -> None:
+        self.describe = describe
         self._store = store
         self._feed = feed
         self._store_bytes = store_bytes
@@ -99,12 +106,12 @@ class Views:
             self._unsure |= bool(update.topics or update.interest)
         self._evict()
         self._cover()
-        self._wake()
+        self.wake()
 
     def note_server(self, state: str, reason: str = "") -> None:
         """The feed's connection, which every page shows."""
         self.server = {"state": state, "reason": reason}
-        self._wake()
+        self.wake()
 
     @property
     def _all(self) -> list[View]:
@@ -132,7 +139,8 @@ class Views:
             for number in cut:
                 view.take_cut(number)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """There may be news for every page."""
         for changed in self._tabs:
             changed.set()
 
@@ -151,7 +159,7 @@ class Views:
         for view in self._all:
             if not view.ready and self._complete and self._needs(view) <= self._loaded:
                 view.start()
-                self._wake()
+                self.wake()
 
     def _needs(self, view: View) -> set[int]:
         return {self._covered[_name(topic)] for topic in view.topics.values() if _name(topic) in self._covered}
@@ -241,6 +249,7 @@ class Tab:
         self.changed = asyncio.Event()
         self._views = views
         self._views.open(self.changed)
+        self._page = page, plots
         self._shown = self._show(page, plots)
         self._status: dict[str, Any] = {}
 
@@ -248,6 +257,7 @@ class Tab:
         """What has changed since the last call."""
         news = [frame for number, shown in enumerate(self._shown) for frame in shown.news(number)]
         status = page_note(self._views.server, [shown.view for shown in self._shown])
+        status |= self._views.describe(*self._page)
         if status != self._status:
             self._status = status
             news.insert(0, frames.note(frames.PAGE, status))
@@ -257,6 +267,7 @@ class Tab:
         """Shows what another page asks for; what both show is not sent again. Raises UrlError for another layout."""
         if len(page.cells) != len(self._shown):
             raise UrlError([Problem("rows, cols", "another layout", "the one that this page has")], ())
+        self._page = page, plots
         before, self._shown = self._shown, self._show(page, plots)
         self._views.release(shown.view for shown in before)
         for shown, old in zip(self._shown, before, strict=True):

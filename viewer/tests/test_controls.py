@@ -22,6 +22,7 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
 SCHEMA = """
 DEFAULTS: {color: {key_fun: s, palette: Category10_10}, glyph_kwargs: {}}
 loss: {names: loss, columns: [x, y], glyph_kwargs: {line_width: 4}, figure_kwargs: {title: Loss}}
+layers: {names: layers, columns: [x, y]}
 more: {names: more, columns: [x, y], glyph_kwargs: {line_width: 4}}
 cloud: {names: cloud, columns: [x, y], glyph_kind: scatter, glyph_kwargs: {size: 8}, filter_opts: {column: t}}
 steps: {names: loss, columns: [x, y], glyph_kind: step, glyph_kwargs: {line_width: 4}}
@@ -53,6 +54,8 @@ def data() -> Iterator[ServerThread]:
                 logger.write_config({"lr": 10.0**-number, "kind": "ab"[number % 2]})
                 logger.write("loss", x=np.arange(1, 101), y=np.full(100, float(number)))
                 logger.write("more", x=np.arange(1, 51), y=np.full(50, float(number)))
+                if number == 1:
+                    logger.write("layers", x=np.arange(20) // 2, y=np.arange(20.0), layer=np.arange(20) % 2)
                 if number < 3:
                     for t in (0, 10, 20):
                         xs = np.linspace(0, 1, 20) + t / 10
@@ -543,6 +546,27 @@ def test_scopes_and_windows_are_chosen_on_the_page(view: Open) -> None:
     page.page.get_by_role("textbox", name="Scopes").fill("")
     page.press("Enter")
     expect(page.page.locator("#counts")).to_have_text("3 series · 300 points")
+
+
+def test_a_column_that_is_not_drawn_splits_or_slides_or_is_ignored(view: Open) -> None:
+    """As one chooses, without a reload; the address says it."""
+    page = view("rows=layers")
+    labels = page.page.locator("#runs .label")
+    expect(labels).to_have_text(["run1 · layer=0", "run1 · layer=1"])
+    page.page.locator("#data").click()
+    fate = page.page.get_by_role("combobox", name="layer")
+    fate.select_option("filter")
+    page.says("filter", "layer")
+    expect(page.page.locator(".slider output")).to_have_text("1")
+    expect(labels).to_have_text(["run1"])
+    page.again()
+    expect(page.page.locator(".slider output")).to_have_text("1")
+    page.page.locator("#data").click()
+    fate.select_option("ignore")
+    page.says("ignore", "layer")
+    page.says("filter")
+    expect(page.page.locator(".slider")).to_have_count(0)
+    expect(page.page.locator("#counts")).to_have_text("1 series · 20 points")
 
 
 def test_steps_are_drawn_hidden_and_read_like_lines(view: Open) -> None:

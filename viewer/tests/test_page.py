@@ -358,3 +358,44 @@ def test_the_script_reads_what_the_server_writes(url: str, browser: Browser) -> 
     ]
     assert page.evaluate(read, list(note(255, {"läuft": [1, None]}))) == [Op.NOTE, 255, {"läuft": [1, None]}]
     page.close()
+
+
+def test_an_edited_schema_shows_at_once(data: ServerThread, browser: Browser, tmp_path: Path) -> None:
+    """The page keeps its address; a broken edit is said, on the first page too, and changes nothing."""
+    file = tmp_path / "edited.yaml"
+    file.write_text("loss: {columns: [x, y], figure_kwargs: {title: Before}}\n")
+    write(data.uri, "run1", "loss", x=[1, 2], y=[0.0, 1.0])
+    with serving("127.0.0.1:0", data.uri, file) as base:
+        page = browser.new_page()
+        page.goto(f"{base}/?rows=loss&smooth=0.5")
+        shows(page, "2 points")
+        page.evaluate("window.mark = true")
+        file.write_text("loss: {columns: [x, y], figure_kwargs: {title: After the edit}}\n")
+        page.wait_for_function("!window.mark && document.querySelector('#counts')?.textContent.includes('2 points')")
+        assert page.evaluate("Bokeh.documents[0].roots()[0].title.text") == "After the edit"
+        assert page.url.endswith("rows=loss&smooth=0.5")
+        page.evaluate("window.mark = true")
+        file.write_text("loss: {columns: [x, y], glyph_kind: pie}\n")
+        shows(page, "line 1: loss.glyph_kind: found 'pie'", "#banner")
+        first = browser.new_page()
+        first.goto(base)
+        shows(first, "line 1: loss.glyph_kind: found 'pie'", "#banner")
+        file.write_text("# mended\nloss: {columns: [x, y], figure_kwargs: {title: After the edit}}\n")
+        until(lambda: page.locator("#banner").is_hidden() and first.locator("#banner").is_hidden())
+        assert page.evaluate("window.mark")
+        file.write_text("other: {columns: [x, y]}\n")
+        shows(page, "This address describes no page", "h1")
+        page.close()
+        first.close()
+
+
+def test_the_status_bar_says_what_is_not_drawn(data: ServerThread, visit: Callable[..., Page]) -> None:
+    """Topics that do not fit, points without a place, points off a logarithmic axis; where and why."""
+    write(data.uri, "run1", "loss", x=[1, 2, 3, 4], y=[-1.0, np.nan, np.inf, 1.0])
+    write(data.uri, "run2", "loss", step=[1, 2], value=[1.0, 2.0])
+    page = visit("/?rows=loss&axes=ylog")
+    shows(page, "1 topic left out", "#left-out")
+    assert page.locator("#left-out").get_attribute("title") == "Loss: 1 \N{MULTIPLICATION SIGN} no column x or y"
+    shows(page, "2 points not finite", "#gaps")
+    assert "not a number" in (page.locator("#gaps").get_attribute("title") or "")
+    shows(page, "1 point off the log axes", "#unplaced")

@@ -133,6 +133,12 @@ class Page {
   }
 }
 
+/** The plots have changed under the page: the address brings it back as it was, with the new ones. */
+function reload(state) {
+  state.flush();
+  location.reload();
+}
+
 async function main() {
   const status = new Status();
   const cells = [...document.querySelectorAll(".cell")];
@@ -149,9 +155,13 @@ async function main() {
       page.refresh();
       status.count(page.plots);
       await painted();
+      status.countUnplaced(page.plots);
       connection.send("painted");
     } else if (plot === PAGE) {
-      status.show(noteOf(arrays), page.plots);
+      const note = noteOf(arrays);
+      if (note.schema.changed) return reload(state);
+      status.show(note, page.plots);
+      page.dataMenu.show(note);
     } else {
       page.plots[plot].apply(op, arrays);
     }
