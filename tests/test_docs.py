@@ -24,7 +24,6 @@ def _blocks(page: Path, language: str) -> list[str]:
 )  # Lightning's call
 @pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers:UserWarning")  # its advice
 @pytest.mark.filterwarnings("ignore:GPU available but not used:UserWarning")  # the pages take what there is
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # tensors have no array adapter yet
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From its first block to its last, in one program, against a real server."""

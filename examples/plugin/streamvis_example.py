@@ -8,10 +8,11 @@ This file and its pyproject.toml are all of it. What a hook needs is imported in
 
 from __future__ import annotations
 
-import array
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -56,28 +57,39 @@ class JsonLines:
 
 @hookimpl
 def streamvis_array_types() -> list[Any]:
-    """Python's own `array.array`."""
-    return [PythonArrays()]
+    """Python's own exact numbers."""
+    return [ExactNumbers()]
 
 
-class PythonArrays:
-    """They live on the host: the copy at the call is all that there is to do."""
+class ExactNumbers:
+    """Decimals and fractions, stored as float64. The adapter of a framework with devices copies on them instead."""
 
-    name = "array"
+    name = "exact"
+    transfers = 0
 
     def accepts(self, kind: type) -> bool:
         """Whether values of this type are ours."""
-        return issubclass(kind, array.array)
+        return issubclass(kind, (Decimal, Fraction))
 
-    def snapshot(self, value: array.array[Any]) -> Any:
-        """The values as they are now."""
+    def describe(self, value: Decimal | Fraction) -> Any:
+        """A number of eight bytes; any of them may wait together."""
         import numpy as np
 
-        return np.array(value)
+        from streamvis.arrays import Form
 
-    def transfer(self, snapshots: Sequence[Any]) -> list[Any]:
-        """They are numpy arrays already."""
-        return list(snapshots)
+        del value
+        return Form(shape=(), dtype=np.dtype("<f8"), place=self.name, nbytes=8, on_host=True)
+
+    def copier(self, forms: Sequence[Any]) -> Callable[[Sequence[Decimal | Fraction]], list[float]]:
+        """What takes the values of one write as they are now."""
+        del forms
+        return lambda values: [float(value) for value in values]
+
+    def transfer(self, runs: Sequence[Sequence[list[float]]]) -> list[Any]:
+        """Of each run of such snapshots, an array (snapshots, elements)."""
+        import numpy as np
+
+        return [np.array(run) for run in runs]
 
 
 @hookimpl

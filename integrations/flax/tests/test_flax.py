@@ -178,7 +178,7 @@ def test_numbers_of_every_kind(make: Any, stored: Stored) -> None:
     import jax.numpy as jnp
 
     callback = make()
-    values = {"a": 1, "b": np.float32(0.5), "c": jnp.asarray(0.25), "d": jnp.float16(2), "e": math.inf, "f": True}
+    values = {"a": 1, "b": np.float32(0.5), "c": jnp.asarray(0.25), "d": jnp.bfloat16(2), "e": math.inf, "f": True}
     callback(np.int64(2**40), {**values, "val": {"loss": 3.0}})
     callback.flush(10)
     found = stored()

@@ -22,8 +22,6 @@ WARNINGS = (
     "ignore:The '.*_dataloader' does not have many workers:UserWarning",
     # on machines with a GPU it finds that these tests leave it alone
     "ignore:GPU available but not used:UserWarning",
-    # torch's __array__ does not know numpy's keyword `copy`; tensors have no array adapter yet
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning",
 )
 
 

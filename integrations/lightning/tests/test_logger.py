@@ -204,18 +204,28 @@ def test_mistakes_are_said_once_and_cost_no_other_point(make: Any, stored: Store
 
 
 def test_values_may_come_from_a_device_in_several_shapes(make: Any, stored: Stored) -> None:
-    """A tensor is logged as it was at the call; a vector fills an index each; nested names are joined."""
+    """A tensor is logged as it was at the call, without its graph; a vector fills an index each; names are joined."""
     import torch
 
     logger = make()
-    loss = torch.ones(()) * 2
-    logger.log_metrics({"loss": loss, "each": torch.tensor([1.0, 2.0]), "val": {"loss": np.float16(0.5)}}, step=3)
+    weight = torch.ones((), requires_grad=True)
+    values = {
+        "loss": weight * 2,
+        "weight": weight,
+        "half": torch.tensor(0.5, dtype=torch.bfloat16),
+        "each": torch.tensor([1.0, 2.0]),
+        "val": {"loss": np.float16(0.5)},
+    }
+    logger.log_metrics(values, step=3)
     with torch.no_grad():
-        loss.add_(5)
+        for name in ("loss", "weight", "half"):
+            values[name].add_(5)
     logger.finalize("success")
     found = stored()
     assert {name: (columns["step"], columns["value"]) for name, columns in found.items()} == {
         "loss": ([3], [2.0]),
+        "weight": ([3], [1.0]),
+        "half": ([3], [0.5]),
         "each": ([3], [1.0]),
         "each#1": ([3], [2.0]),
         "val/loss": ([3], [0.5]),
