@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streamvis.client import Client
 
 URI = re.compile(r"unix:.+|[^\s/]+:\d+")
-_VIEWER_COMMANDS = {"web-serve"}
+_VIEWER_COMMANDS = {"web-serve", "save-page"}
 
 F = TypeVar("F", bound=Callable[..., Any])
 

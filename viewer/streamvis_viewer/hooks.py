@@ -24,7 +24,8 @@ def web_serve(web_uri: str, grpc_uri: str, schema_file: Path | None, token: str,
     Without a SCHEMA_FILE, plots are inferred from the data. A WEB_URI such as localhost:8888 is reached from this
     machine alone; with 0.0.0.0:8888, give a --token.
     """
-    from streamvis_viewer.server import WebOptions, is_exposed, serve  # noqa: PLC0415 - Bokeh is imported when it runs
+    from streamvis_viewer.addresses import is_exposed  # noqa: PLC0415 - imported when it runs
+    from streamvis_viewer.server import WebOptions, serve  # noqa: PLC0415 - Bokeh is imported when it runs
 
     def announce(url: str) -> None:
         click.echo(f"viewer on {url}/?{urlencode({'token': token})}" if token else f"viewer on {url}")
@@ -35,10 +36,29 @@ def web_serve(web_uri: str, grpc_uri: str, schema_file: Path | None, token: str,
     serve(web_uri, grpc_uri, schema_file, announce, options)
 
 
+@click.command(
+    "save-page", epilog="\b\nExample:\n  streamvis save-page localhost:8081 'rows=loss,cloud' page.html plots.yaml"
+)
+@click.argument("grpc_uri")
+@click.argument("query")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("schema_file", required=False, type=click.Path(path_type=Path))
+def save_page(grpc_uri: str, query: str, file: Path, schema_file: Path | None) -> None:
+    """Save the page of QUERY as one self-contained HTML FILE.
+
+    QUERY is an address of the viewer, or what follows its question mark. The file needs neither viewer nor network:
+    pan, zoom, the list of runs, sliders and playback go on working.
+    """
+    from streamvis_viewer.saved import save  # noqa: PLC0415 - Bokeh is imported when it runs
+
+    size = save(grpc_uri, query, file, schema_file)
+    click.echo(f"saved {file} ({size / 1e6:.1f} MB)")
+
+
 @hookimpl
 def streamvis_commands() -> list[click.Command]:
-    """The viewer's command line."""
-    return [web_serve]
+    """The viewer's commands."""
+    return [web_serve, save_page]
 
 
 @hookimpl

@@ -76,4 +76,5 @@ class PlotHandler(PageHandler):
         except UrlError as error:
             self.problem(400, "This address describes no page", error)
             return
-        self.finish(html(page, plots, prefix=self.prefix, token=self.access.page_token()))
+        query = self.request.query
+        self.finish(html(page, plots, prefix=self.prefix, token=self.access.page_token(), query=query, saved=None))

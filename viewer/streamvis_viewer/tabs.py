@@ -263,6 +263,11 @@ class Tab:
             news.insert(0, frames.note(frames.PAGE, status))
         return [*news, frames.encode(frames.Op.TICK, frames.PAGE)] if news else []
 
+    @property
+    def ready(self) -> bool:
+        """Whether everything that is shown has arrived."""
+        return all(shown.view.ready for shown in self._shown)
+
     def change(self, page: Page, plots: Mapping[str, Plot]) -> None:
         """Shows what another page asks for; what both show is not sent again. Raises UrlError for another layout."""
         if len(page.cells) != len(self._shown):

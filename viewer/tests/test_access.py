@@ -17,8 +17,9 @@ from streamvis import DataLogger
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
 from streamvis_viewer.access import Access, is_loopback
+from streamvis_viewer.addresses import parse_origin, parse_prefix
 from streamvis_viewer.frames import Op, decode
-from streamvis_viewer.server import WebOptions, parse_origin, parse_prefix
+from streamvis_viewer.server import WebOptions
 from viewer.tests.sockets import hang_up
 
 TOKEN = "correct horse&battery"

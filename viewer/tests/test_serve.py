@@ -141,4 +141,4 @@ def test_listing_commands_imports_no_bokeh() -> None:
         "print(json.dumps([names, 'bokeh' in sys.modules, 'tornado' in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [["web-serve"], False, False]
+    assert json.loads(done.stdout) == [["web-serve", "save-page"], False, False]

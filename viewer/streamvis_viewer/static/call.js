@@ -1,7 +1,7 @@
 // Requests to the viewer's own routes, with the page's token.
 
-/** The JSON of an answer. Rejects with what the viewer says stood in the way, or that it does not answer. */
-export async function call(token, path, body) {
+/** An answer's JSON, or its "blob". Rejects with what the viewer says stood in the way, or that it does not answer. */
+export async function call(token, path, body, kind = "json") {
   const options = {headers: {"Streamvis-Page": token}};
   if (body !== undefined) Object.assign(options, {method: "POST", body: JSON.stringify(body)});
   let answer;
@@ -11,7 +11,6 @@ export async function call(token, path, body) {
     throw new Error("The viewer does not answer. The page shows what it has, and tries again by itself.");
   }
   if (answer.status === 403) throw new Error("This page belongs to another viewer process, or has lost its access: reload it.");
-  const value = await answer.json();
-  if (!answer.ok) throw new Error(value.error);
-  return value;
+  if (!answer.ok) throw new Error((await answer.json()).error);
+  return answer[kind]();
 }

@@ -1,7 +1,10 @@
 // The buttons of each plot: its axes, its window, its picture.
 
 import {iconButton, make} from "./dom.js";
+import {Menu} from "./menu.js";
 import {axesOf, isLog} from "./scales.js";
+
+const EXPORTS = [["png", "Picture (PNG)"], ["svg", "Vectors (SVG)"], ["csv", "Points (CSV)"]];
 
 /** What a person can do with one plot; `keys.js` calls the same. */
 export class CellTools {
@@ -11,15 +14,18 @@ export class CellTools {
   #logs;
   #grow;
 
-  constructor(plot, state, ranges) {
+  constructor(plot, state, ranges, exports) {
     this.#plot = plot;
     this.#state = state;
     this.#ranges = ranges;
     this.#logs = {x: this.#logButton("x"), y: this.#logButton("y")};
     this.#grow = iconButton("grow", "Show this plot alone (f)", () => this.grow());
+    const take = iconButton("download", "Save as PNG, SVG or CSV", () => {});
+    const item = ([kind, text]) => make("button", {type: "button", className: "item", onclick: () => exports.plot(plot, kind).then(() => menu.close())}, text);
+    const menu = new Menu(take, "Save this plot", () => EXPORTS.map(item));
     const tools = make(
       "div", {className: "tools"}, this.#logs.x, this.#logs.y,
-      iconButton("fit", "Show everything (r, or double-click)", () => this.#ranges.reset(plot)), this.#grow,
+      iconButton("fit", "Show everything (r, or double-click)", () => this.#ranges.reset(plot)), take, this.#grow,
     );
     plot.cell.prepend(tools);
     this.tools = tools;

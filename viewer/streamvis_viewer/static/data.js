@@ -99,6 +99,11 @@ export class PlotData {
     return this.#layer.nearest(sx, sy);
   }
 
+  /** The points of a series that the browser holds, as {x, y}. */
+  held(slot) {
+    return this.#layer.held(slot);
+  }
+
   /** How many points only a linear axis could show. */
   get unplaced() {
     return this.#layer.unplaced?.() ?? 0;

@@ -178,6 +178,10 @@ class Layer {
   }
 
   /** How many points have no place on the axes only because these are logarithmic. */
+  held(slot) {
+    return this.#levels.base.points(slot);
+  }
+
   unplaced() {
     const {log} = this.view;
     return this.#levels.base.unplaced(...log);

@@ -4,6 +4,7 @@ import {call} from "./call.js";
 import {make} from "./dom.js";
 import {escaped} from "./matcher.js";
 import {flat, search} from "./search.js";
+import {toast} from "./toast.js";
 
 const MOST_CONFIG = 7; // columns of hyperparameters
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
@@ -171,19 +172,16 @@ export class Runs {
 
   #undo(scopes, many) {
     const restore = make("button", {type: "button", className: "quiet"}, "Restore");
-    const text = make("span", {}, `${many} deleted.`);
-    const toast = make("div", {className: "toast", role: "status"}, text, restore, make("button", {type: "button", className: "quiet", onclick: () => toast.remove()}, "Close"));
+    const {line, element} = toast(`${many} deleted.`, restore);
     restore.addEventListener("click", async () => {
       try {
         await call(this.#token, "scopes/restore", {scopes});
-        toast.remove();
+        element.remove();
         await this.#refresh();
       } catch (error) {
-        text.textContent = error.message;
+        line.textContent = error.message;
       }
     });
-    document.querySelector(".toast")?.remove();
-    document.body.append(toast);
   }
 }
 

@@ -21,7 +21,7 @@ export class Menu {
     document.body.append(this.#panel);
     const {bottom, right} = this.#button.getBoundingClientRect();
     this.#panel.style.top = `${bottom + 6}px`;
-    this.#panel.style.right = `${Math.max(8, innerWidth - right - 40)}px`;
+    this.#panel.style.right = `${Math.max(8, innerWidth - right - 4)}px`;
     this.#button.setAttribute("aria-expanded", true);
     this.#stop = whenLeft([this.#panel, this.#button], () => this.close());
     this.#panel.querySelector("input, select, button")?.focus();

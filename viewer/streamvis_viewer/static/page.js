@@ -5,6 +5,7 @@ import {Colors} from "./colors.js";
 import {Connection} from "./connection.js";
 import {DataMenu} from "./datamenu.js";
 import {wireDrag} from "./drag.js";
+import {Exports} from "./export.js";
 import {Op, PAGE, noteOf} from "./frames.js";
 import {helpDialog, wireKeys} from "./keys.js";
 import {layers} from "./layers.js";
@@ -12,6 +13,7 @@ import {Panel} from "./panel.js";
 import {Plot} from "./plot.js";
 import {Ranges} from "./ranges.js";
 import {Readout} from "./readout.js";
+import {savedFrames} from "./saved.js";
 import {ShareMenu} from "./sharemenu.js";
 import {SERVER_KEYS, State} from "./state.js";
 import {Status} from "./status.js";
@@ -54,12 +56,13 @@ class Page {
     this.theme = new Theme(state, this.plots.map(plot => plot.model), dark => this.#recolor(colors, dark));
     this.ranges = new Ranges(this.plots, state);
     this.panel = new Panel(this.plots, state, visibility);
+    const exports = new Exports(settings, state);
     this.readout = new Readout(this.plots, state);
-    this.tools = this.plots.map(plot => new CellTools(plot, state, this.ranges));
+    this.tools = this.plots.map(plot => new CellTools(plot, state, this.ranges, exports));
     this.timelines = timelines;
     this.help = helpDialog();
     this.dataMenu = new DataMenu(this.plots, state);
-    this.shareMenu = new ShareMenu(state);
+    this.shareMenu = new ShareMenu(state, exports);
     wireToolbar(this);
     wireKeys(this);
     wireDrag(this.plots.map(plot => plot.model), state);
@@ -139,32 +142,32 @@ function reload(state) {
   location.reload();
 }
 
-async function main() {
-  const status = new Status();
-  const cells = [...document.querySelectorAll(".cell")];
-  const state = new State(location.search, cells.length, search => history.replaceState(null, "", `?${search}`));
-  const ready = bokehReady(cells.map(cell => cell.dataset.key)).then(views => new Page(views, cells, state));
+/** Applies frames to the page, one after the other. */
+async function apply(page, status, {op, plot, arrays}) {
+  if (op === Op.TICK) {
+    page.refresh();
+    status.count(page.plots);
+    await painted();
+    status.countUnplaced(page.plots);
+  } else if (plot === PAGE) {
+    const note = noteOf(arrays);
+    if (note.schema?.changed) return reload(page.state);
+    status.show(note, page.plots);
+    page.dataMenu.show(note);
+  } else {
+    page.plots[plot].apply(op, arrays);
+  }
+}
 
+/** The page from the viewer, which goes on sending what is new. */
+function live(ready, status, state) {
   const connection = new Connection(settings.token, status);
   ready.then(({plots}) => {
     for (const {index, data} of plots) data.onlook = look => connection.send(`look ${JSON.stringify({plot: index, ...look})}`);
   });
-  connection.onframe = async ({op, plot, arrays}) => {
-    const page = await ready;
-    if (op === Op.TICK) {
-      page.refresh();
-      status.count(page.plots);
-      await painted();
-      status.countUnplaced(page.plots);
-      connection.send("painted");
-    } else if (plot === PAGE) {
-      const note = noteOf(arrays);
-      if (note.schema.changed) return reload(state);
-      status.show(note, page.plots);
-      page.dataMenu.show(note);
-    } else {
-      page.plots[plot].apply(op, arrays);
-    }
+  connection.onframe = async frame => {
+    await apply(await ready, status, frame);
+    if (frame.op === Op.TICK) connection.send("painted");
   };
   let timer = 0;
   state.watch(SERVER_KEYS, () => {
@@ -175,6 +178,24 @@ async function main() {
     }, QUERY_MS);
   });
   connection.open();
+}
+
+/** The page from a file. */
+async function saved(ready, status) {
+  const page = await ready;
+  for (const frame of await savedFrames()) await apply(page, status, frame);
+  status.saved(settings.saved);
+}
+
+function main() {
+  const status = new Status();
+  const cells = [...document.querySelectorAll(".cell")];
+  // a file has no query: there, what stands after # says how the controls stand
+  const [search, mark] = settings.saved ? [location.hash.slice(1) || settings.query, "#"] : [location.search, "?"];
+  const state = new State(search, cells.length, query => history.replaceState(null, "", mark + query));
+  const ready = bokehReady(cells.map(cell => cell.dataset.key)).then(views => new Page(views, cells, state));
+  if (settings.saved) saved(ready, status);
+  else live(ready, status, state);
 }
 
 main();

@@ -70,11 +70,18 @@ export class Plot {
     return true;
   }
 
-  /** Shows the series that the controls and the sliders after the first want shown; those without such a column always. */
+  /** Whether the controls and the sliders after the first want a series shown; one without such a column always is. */
+  isShown(row) {
+    const isChosen = ({value}, i) => value === null || Number.isNaN(row[VALUES][i]) || row[VALUES][i] === value;
+    return this.#controls.isShown(row) && this.#sliders.slice(1).every(isChosen);
+  }
+
+  get shownRows() {
+    return this.data.rows.filter(row => row && this.isShown(row));
+  }
+
   mask() {
-    const further = this.#sliders.slice(1);
-    const isChosen = (row, i) => further[i].value === null || Number.isNaN(row[VALUES][i]) || row[VALUES][i] === further[i].value;
-    this.data.mask(row => this.#controls.isShown(row) && further.every((_, i) => isChosen(row, i)));
+    this.data.mask(row => this.isShown(row));
   }
 
   /** Fades the other series while a person points at some; null: no longer. */

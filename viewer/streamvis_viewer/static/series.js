@@ -185,6 +185,13 @@ export class PackedSeries {
     return (this.#runs ??= this.selected === null ? this.#allRuns() : this.#selectedRuns());
   }
 
+  /** The points of one series, as they would be without an origin. */
+  points(slot) {
+    const [begin, end] = [this.start[slot], this.start[slot] + this.length[slot]];
+    const column = name => Float64Array.from(this.arrays[name].subarray(begin, end), value => value + this.origin[name]);
+    return {x: column("x"), y: column("y")};
+  }
+
   /** How many of the visible, selected points have no place on a logarithmic axis, but would have on a linear one. */
   unplaced(logX, logY) {
     if (!logX && !logY) return 0;

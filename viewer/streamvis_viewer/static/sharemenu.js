@@ -7,9 +7,19 @@ import {Menu} from "./menu.js";
 export class ShareMenu extends Menu {
   #state;
 
-  constructor(state) {
+  #exports;
+
+  constructor(state, exports) {
     super(document.getElementById("share"), "Share", () => this.#items());
     this.#state = state;
+    this.#exports = exports;
+  }
+
+  async #save(button) {
+    button.disabled = true;
+    button.textContent = "Saving…";
+    await this.#exports.page();
+    this.close();
   }
 
   #items() {
@@ -17,6 +27,8 @@ export class ShareMenu extends Menu {
     const address = make("input", {type: "text", readOnly: true, value: location.href, "aria-label": "Link to this view"});
     address.addEventListener("focus", () => address.select());
     const button = make("button", {type: "button", className: "button", onclick: () => copy(location.href).then(() => (button.textContent = "Copied"))}, "Copy link");
-    return [make("h2", {}, "This view"), make("p", {className: "address"}, address, button)];
+    const save = make("button", {type: "button", className: "button plain", onclick: () => this.#save(save)}, "Save page");
+    const what = "One file with all that the page shows. It opens without a viewer; zoom, list and sliders work.";
+    return [make("h2", {}, "This view"), make("p", {className: "address"}, address, button), make("h2", {}, "As a file"), make("p", {className: "hint"}, what), save];
   }
 }

@@ -40,6 +40,12 @@ export class Status {
     this.#explain("unplaced", unplaced.filter(([count]) => count), count => `${many(count, "point")} off the log axes`);
   }
 
+  /** The page is a file. */
+  saved(at) {
+    this.#set("saved", `saved ${new Date(at).toLocaleString()}`);
+    this.#say("");
+  }
+
   connected() {
     if (this.#lost) {
       this.#lost = false;

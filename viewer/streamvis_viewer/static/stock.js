@@ -86,6 +86,10 @@ class StockLayer {
     return box.x0 <= box.x1 ? box : null;
   }
 
+  held(slot) {
+    return this.#slots[slot];
+  }
+
   nearest(sx, sy) {
     const {x_scale, y_scale, bbox} = this.plot_view.frame;
     let best = null;

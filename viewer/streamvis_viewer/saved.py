@@ -1,0 +1,130 @@
+"""A page of plots as one file that needs neither viewer nor network: pan, zoom, hide, slide and play go on working."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import re
+import struct
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from streamvis.errors import UnavailableError, UsageError
+from streamvis_viewer.frames import Later
+from streamvis_viewer.landing import ApiHandler
+from streamvis_viewer.layout import Page
+from streamvis_viewer.live import Live
+from streamvis_viewer.page import html
+from streamvis_viewer.query import UrlError
+from streamvis_viewer.schema import Plot
+from streamvis_viewer.socket import ReadQuery
+from streamvis_viewer.tabs import Tab, Views
+from streamvis_viewer.watch import SchemaFile
+from streamvis_viewer.web import BOKEH, STATIC, decoded, read_query_string
+
+_IMPORT = re.compile(r'(from |import )"\./([a-z]+\.js)"')
+_ENTRY = "page.js"
+_WAIT_SECONDS = 60
+
+
+async def saved_page(views: Views, page: Page, plots: Mapping[str, Plot], query: str) -> str:
+    """The HTML of a page that opens as the query says. Waits until everything that it shows has arrived."""
+    with closing(Tab(views, page, plots)) as tab:
+        while not tab.ready:
+            await tab.changed.wait()
+            tab.changed.clear()
+        frames = [await asyncio.to_thread(frame) if isinstance(frame, Later) else frame for frame in tab.frames()]
+    return await asyncio.to_thread(_html, page, plots, query, frames)
+
+
+def _html(page: Page, plots: Mapping[str, Plot], query: str, frames: list[bytes]) -> str:
+    packed = b"".join(struct.pack("<I", len(frame)) + frame for frame in frames)
+    saved = {
+        "at": datetime.now(UTC).isoformat(timespec="minutes"),
+        "style": (STATIC / "page.css").read_text(encoding="utf-8"),
+        "bokeh": _script((BOKEH / "bokeh.min.js").read_text(encoding="utf-8")),
+        "modules": {"imports": _modules(_ENTRY)},
+        "entry": f"streamvis/{_ENTRY}",
+        "frames": base64.b64encode(gzip.compress(packed, 6)).decode(),
+    }
+    return html(page, plots, saved=saved, query=query, token="", prefix="")
+
+
+def _modules(entry: str) -> dict[str, str]:
+    """A script and all that it imports, as data URLs by the names under which they then import one another."""
+    found: dict[str, str] = {}
+    waiting = [entry]
+    while waiting:
+        name = waiting.pop()
+        if f"streamvis/{name}" in found:
+            continue
+        text = (STATIC / name).read_text(encoding="utf-8")
+        waiting += [match[2] for match in _IMPORT.finditer(text)]
+        code = _IMPORT.sub(r'\1"streamvis/\2"', text).encode()
+        found[f"streamvis/{name}"] = f"data:text/javascript;base64,{base64.b64encode(code).decode()}"
+    return found
+
+
+def _script(text: str) -> str:
+    """A script that may stand within HTML: what would end it there can only be part of a string, or of a comment."""
+    return text.replace("</script", r"<\/script")
+
+
+class SaveHandler(ApiHandler):
+    """`/save?…`: the page of this query as a file."""
+
+    def initialize(self, views: Views, read_query: ReadQuery) -> None:
+        """`read_query` knows the schema."""
+        self._views = views
+        self._read_query = read_query
+
+    async def get(self) -> None:
+        """HTML, whatever it holds: the page that asked makes a file of it."""
+        try:
+            page, plots = self._read_query(decoded(self.request.query_arguments))
+        except UrlError as error:
+            self.answer({"error": str(error)}, 400)
+            return
+        try:
+            text = await asyncio.wait_for(saved_page(self._views, page, plots, self.request.query), _WAIT_SECONDS)
+        except TimeoutError:
+            self.answer({"error": "the data server has not sent all points yet: try again"}, 503)
+            return
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Content-Disposition", 'attachment; filename="streamvis.html"')
+        self.set_header("Cache-Control", "no-store")
+        self.finish(text)
+
+
+def save(grpc_uri: str, query: str, file: Path, schema_file: Path | None = None) -> int:
+    """Writes the page of a query, or of a whole address, and returns the file's size in bytes.
+
+    Raises SchemaError, UrlError and UsageError for what it was given, UnavailableError when the data server is away.
+    """
+    schema = SchemaFile(schema_file) if schema_file else None
+    text = asyncio.run(_saved(grpc_uri, _without_token(query.rpartition("?")[2]), schema)).encode(errors="replace")
+    try:
+        file.write_bytes(text)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {(error.strerror or str(error)).lower()}") from None
+    return len(text)
+
+
+def _without_token(query: str) -> str:
+    return "&".join(pair for pair in query.split("&") if not pair.startswith("token="))
+
+
+async def _saved(grpc_uri: str, query: str, schema: SchemaFile | None) -> str:
+    live = Live(grpc_uri, schema)
+    live.start()
+    try:
+        await live.settle()
+        if live.views.server["state"] != "live":
+            raise UnavailableError(f"the data server at {grpc_uri} does not answer")
+        page, plots = live.read_query(read_query_string(query))
+        return await saved_page(live.views, page, plots, query)
+    finally:
+        await live.close()
