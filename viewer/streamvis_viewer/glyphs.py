@@ -68,6 +68,8 @@ class Glyph:
     thins: Literal["extremes", "sample", "density"] = "sample"
     """What is drawn of more points than a browser holds: of lines the extremes in each bucket of x; else every so
     manieth point, or of a window with very many an image of their density."""
+    single: bool = False
+    """Whether it draws but one series at a time: the first of those that are shown."""
     dress: str = ""
     """Adds to the figure what belongs to the renderer, such as a colour bar; "module:attribute" of a function that is
     called with the figure, the renderer, and the look of labels."""
@@ -87,7 +89,13 @@ def named(path: str) -> Any:
 LINE = Glyph(LineOptions, "streamvis_viewer.layers:LineLayer", thins="extremes")
 SCATTER = Glyph(ScatterOptions, "streamvis_viewer.layers:PointLayer", thins="density")
 STEP = Glyph(StepOptions, "streamvis_viewer.stock:step", thins="extremes")
-HEATMAP = Glyph(HeatmapOptions, "streamvis_viewer.stock:heatmap", columns=3, dress="streamvis_viewer.stock:color_bar")
+HEATMAP = Glyph(
+    HeatmapOptions,
+    "streamvis_viewer.stock:heatmap",
+    columns=3,
+    single=True,
+    dress="streamvis_viewer.stock:color_bar",
+)
 
 
 def registry() -> dict[str, Glyph]:

@@ -58,6 +58,7 @@ def _settings(plot: Plot) -> dict[str, Any]:
         "legend": plot.figure_kwargs.get("legend", {}),
         "palette": list(palette_colors(plot.color.palette)),
         "key": key_text(plot.color.key_fun),
+        "single": plot.glyph.single,
         "smooths": plot.glyph.thins == "extremes",
     }
 

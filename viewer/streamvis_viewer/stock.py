@@ -52,9 +52,9 @@ def heatmap(key: str, alpha: float, palette: str, low: float | None, high: float
     """Cells, coloured by their value."""
     colors = LinearColorMapper(palette=list(palette_colors(palette)), low=low, high=high, nan_color="rgba(0, 0, 0, 0)")
     fill = {"field": "value", "transform": colors}
-    glyph = Quad(
-        left="left", right="right", bottom="bottom", top="top", fill_color=fill, fill_alpha=alpha, line_color=None
-    )
+    edge = fill if alpha == 1 else None  # closes the seams between opaque cells
+    sides = {side: side for side in ("left", "right", "bottom", "top")}
+    glyph = Quad(**sides, fill_color=fill, fill_alpha=alpha, line_color=edge)
     return fed(key, glyph, "cells")
 
 

@@ -25,6 +25,7 @@ loss: {names: loss, columns: [x, y], glyph_kwargs: {line_width: 4}, figure_kwarg
 layers: {names: layers, columns: [x, y]}
 more: {names: more, columns: [x, y], glyph_kwargs: {line_width: 4}}
 cloud: {names: cloud, columns: [x, y], glyph_kind: scatter, glyph_kwargs: {size: 8}, filter_opts: {column: t}}
+heat: {names: heat, columns: [x, y, v], glyph_kind: heatmap, glyph_kwargs: {palette: Greys3, low: 0, high: 2}}
 steps: {names: loss, columns: [x, y], glyph_kind: step, glyph_kwargs: {line_width: 4}}
 """
 RUN1, RUN2, RUN3 = (31, 119, 180), (255, 127, 14), (44, 160, 44)  # the first three of Category10
@@ -54,6 +55,8 @@ def data() -> Iterator[ServerThread]:
                 logger.write_config({"lr": 10.0**-number, "kind": "ab"[number % 2]})
                 logger.write("loss", x=np.arange(1, 101), y=np.full(100, float(number)))
                 logger.write("more", x=np.arange(1, 51), y=np.full(50, float(number)))
+                x, y = np.meshgrid(np.arange(4), np.arange(3))
+                logger.write("heat", x=x.ravel(), y=y.ravel(), v=np.full(12, number - 1.0))
                 if number == 1:
                     logger.write("layers", x=np.arange(20) // 2, y=np.arange(20.0), layer=np.arange(20) % 2)
                 if number < 3:
@@ -580,3 +583,20 @@ def test_steps_are_drawn_hidden_and_read_like_lines(view: Open) -> None:
     page.press("l")
     page.wait(lambda: page.model("y_scale.type", "p1") == "LogScale")
     page.sees(1, 3, key="p1")
+
+
+def test_a_heatmap_colours_cells_by_their_values(view: Open) -> None:
+    """Of one run at a time, which is named; hiding it shows the next. Its stock glyph has a colour bar."""
+    page = view("rows=heat")
+    dark, middle, light = (99, 99, 99), (189, 189, 189), (240, 240, 240)  # Greys3
+    caption = page.page.locator(".caption")
+    expect(caption).to_have_text("run1, the first of 3")
+    page.wait(lambda: page.ink(dark) > 10_000 and page.ink(middle) < 100)
+    assert page.range("x") == pytest.approx((-0.66, 3.66))
+    page.page.get_by_role("button", name="run1", exact=True).click()
+    expect(caption).to_have_text("run2, the first of 2")
+    page.wait(lambda: page.ink(middle) > 10_000 and page.ink(dark) < 100)
+    page.page.get_by_role("button", name="run2", exact=True).click()
+    expect(caption).to_be_hidden()
+    page.wait(lambda: page.ink(light) > 10_000)
+    assert page.model("right.0.type") == "ColorBar"

@@ -18,12 +18,13 @@ export class Plot {
   #stale = true;
 
   /** `controls`: {state, timelines, isShown: row → whether the page's controls show a series, keyOf: plot → its key function, if chosen}. */
-  constructor(index, view, cell, {columns, sliders, legend, palette, key, smooths}, colors, controls) {
+  constructor(index, view, cell, {columns, sliders, legend, palette, key, single, smooths}, colors, controls) {
     this.index = index;
     this.view = view;
     this.cell = cell;
     this.columns = columns;
     this.legend = legend;
+    this.single = single;
     this.smooths = smooths; // a cloud has no moving average
     this.model = view.plot_view.model;
     this.data = new PlotData(view);
@@ -81,7 +82,12 @@ export class Plot {
   }
 
   mask() {
-    this.data.mask(row => this.isShown(row));
+    const rows = this.shownRows;
+    const only = this.single && rows.length > 1 ? rows[0] : null;
+    const caption = this.cell.querySelector(".caption");
+    caption.hidden = !only;
+    caption.textContent = only ? `${only[LABEL]}, the first of ${rows.length}` : "";
+    this.data.mask(row => (only ? row === only : this.isShown(row)));
   }
 
   /** Fades the other series while a person points at some; null: no longer. */

@@ -11,6 +11,7 @@ class StockLayer {
 
   #source;
   #rows;
+  #cells;
   #slots = []; // {x, y, rest, t}: growing arrays of numbers
   #origin = {x: 0, y: 0};
   #rgba = new Uint8Array(0);
@@ -21,6 +22,7 @@ class StockLayer {
     const [, , feed, ...more] = renderer.tags;
     this.plot_view = plot_view;
     this.#source = renderer.data_source;
+    this.#cells = feed === "cells";
     this.#rows = series => FEEDS[feed](series, ...more);
   }
 
@@ -83,7 +85,19 @@ class StockLayer {
         box.y1 = Math.max(box.y1, y[i]);
       }
     }
-    return box.x0 <= box.x1 ? box : null;
+    return box.x0 <= box.x1 ? this.#around(box) : null;
+  }
+
+  /** Cells reach beyond the points in their middles. */
+  #around(box) {
+    if (!this.#cells) return box;
+    for (const side of ["x", "y"]) {
+      const of = edges(this.#shown().flatMap(series => series[side]));
+      const [low, high] = [of.get(box[`${side}0`])[0], of.get(box[`${side}1`])[1]];
+      if (low > 0 || !this.#isLog(side)) box[`${side}0`] = low;
+      box[`${side}1`] = high;
+    }
+    return box;
   }
 
   held(slot) {
