@@ -15,7 +15,8 @@ import numpy as np
 from streamvis.columns import Array
 from streamvis.errors import UsageError
 
-_MOST = 2**31 - 1
+_LIMITS = {"window": 2**24, "stride": 2**31 - 1, "max_points": 2**31 - 1}
+"""A window is held in memory until it is complete."""
 
 
 class Condition(NamedTuple):
@@ -47,10 +48,10 @@ class Reduction:
     max_points: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("window", "stride", "max_points"):
+        for name, most in _LIMITS.items():
             number = getattr(self, name)
-            if not 0 <= number <= _MOST:
-                raise UsageError(f"{name} is {number}; expected 1 to {_MOST}")
+            if not 0 <= number <= most:
+                raise UsageError(f"{name} is {number}; expected 1 to {most}")
         if self.stride and not self.window:
             raise UsageError(f"stride is {self.stride} without a window; expected both, or a window alone")
         if self.max_points == 1:

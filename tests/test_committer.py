@@ -77,6 +77,20 @@ def test_batches_that_wait_share_a_transaction(committer: Committer, store: Gate
     assert store.groups == [1, MAX_BATCHES, 10]
 
 
+def test_what_expires_is_refused(committer: Committer, store: GatedStore, commits: list[Commit]) -> None:
+    """What is under way is stored; what waits behind it is refused, deletes too, and nothing of it happens."""
+    hold_first(committer, store)
+    waiting = [committer.append(submission(number)) for number in (2, 3)]
+    deleting = committer.delete("run")
+    committer.expire(0.0)
+    store.gate.set()
+    for future in (*waiting, deleting):
+        with pytest.raises(UnavailableError, match="nothing was stored"):
+            future.result(WAIT)
+    committer.close()
+    assert [topic.name for commit in commits for topic in commit.topics] == ["loss"]
+
+
 def test_deletes_and_configs_keep_their_place(committer: Committer, store: GatedStore, commits: list[Commit]) -> None:
     """A delete between two batches sees the first and not the second."""
     hold_first(committer, store)

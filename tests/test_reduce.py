@@ -218,7 +218,8 @@ def test_the_steps_follow_each_other() -> None:
     ("arguments", "message"),
     [
         ({"window": -1}, "window is -1"),
-        ({"window": 1 << 31}, "window is 2147483648"),
+        ({"window": (1 << 24) + 1}, "window is 16777217; expected 1 to 16777216"),
+        ({"window": 1, "stride": 1 << 31}, "stride is 2147483648"),
         ({"stride": 2}, "stride is 2 without a window"),
         ({"max_points": 1}, "max_points is 1; expected 2 or more"),
         ({"x_range": (2.0, 1.0)}, r"x_range is \(2.0, 1.0\)"),

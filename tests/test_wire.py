@@ -59,7 +59,7 @@ queries = st.builds(
     | st.builds(
         Reduction,
         where=st.lists(st.builds(lambda column, ends: Condition(column, *ends), text, ranges), max_size=2).map(tuple),
-        window=counts,
+        window=st.integers(2, 2**24),
         stride=counts,
         x=text,
         x_range=st.none() | ranges,

@@ -69,6 +69,7 @@ class Committer:
         self._rest_until = 0.0
         self._door = threading.Lock()  # nothing enters the queue behind its end
         self._closed = threading.Event()
+        self._expires = math.inf
         self._threads = [
             threading.Thread(target=self._run, name="streamvis-committer"),
             threading.Thread(target=self._checkpoint, name="streamvis-checkpoint", daemon=True),
@@ -102,8 +103,12 @@ class Committer:
         self._call(self._free)
         return purged
 
+    def expire(self, seconds: float) -> None:
+        """What is not stored within so many seconds is refused: nobody was told that it is."""
+        self._expires = time.monotonic() + seconds
+
     def close(self) -> None:
-        """Returns when everything submitted so far is stored; what comes later is refused."""
+        """Returns when everything submitted so far is stored, or has expired; what comes later is refused."""
         with self._door:
             if not self._closed.is_set():
                 self._closed.set()
@@ -129,17 +134,22 @@ class Committer:
     def _submit(self, item: _Append | _Call) -> None:
         with self._door:
             if self._closed.is_set():
-                raise UnavailableError("the server is stopping: nothing was stored; send again when it is back")
+                raise _stopping()
             self._queue.put(item)
 
     def _run(self) -> None:
         for group in self._groups():
             start = time.monotonic()
+            if start >= self._expires:
+                for item in [group] if isinstance(group, _Call) else group:
+                    item.future.set_exception(_stopping())
+                continue
             if isinstance(group, _Call):
                 self._commit_call(group)
             else:
                 self._commit_group(group)
-            self._share(time.monotonic() - start)
+            if self._expires == math.inf:
+                self._share(time.monotonic() - start)
 
     def _groups(self) -> Iterator[list[_Append] | _Call]:
         """Single calls, and runs of batches that fit one transaction."""
@@ -217,6 +227,10 @@ class Committer:
                 self._store.checkpoint()
             except StreamvisError as error:
                 _log.warning("checkpoint failed, the next one will try again: %s", error)
+
+
+def _stopping() -> UnavailableError:
+    return UnavailableError("the server is stopping: nothing was stored; send again when it is back")
 
 
 def _uncancellable() -> Future[Any]:

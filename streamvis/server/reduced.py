@@ -23,13 +23,20 @@ PIECE_POINTS = 1 << 17
 """About how many points are decoded, and columns times points sent, at a time."""
 
 
-def reduced(store: Store, topic: Topic, after: int, upto: int, reduction: Reduction) -> Iterator[EncodedBlock]:
-    """The topic's series, reduced, without what followed from their points up to `after`."""
+def reduced(store: Store, topic: Topic, after: int, upto: int, reduction: Reduction) -> Iterator[EncodedBlock | None]:
+    """The topic's series, reduced, without what followed from their points up to `after`.
+
+    None now and then, so that whoever iterates over a long series may do something else, or stop.
+    """
     resume = _resume(store, topic.id, after, reduction)
     reducers: dict[int, Reducer] = {}
     kept: dict[int, list[dict[str, Array]]] = {}
     for start, stop in ((resume.number, after), (after, upto)):
-        for index, columns in _pieces(store.blocks(topic.id, start, stop), topic):
+        for piece in _pieces(store.blocks(topic.id, start, stop), topic):
+            if piece is None:
+                yield None
+                continue
+            index, columns = piece
             if index not in reducers:
                 reducers[index] = Reducer(reduction, resume.start(index))
             points = reducers[index].feed(columns)
@@ -96,13 +103,14 @@ def _held_from(numbers: Array, points: Array, window: int, stride: int) -> int:
     return int(numbers[passed - 1]) if passed else 0
 
 
-def _pieces(blocks: Iterable[EncodedBlock], topic: Topic) -> Iterator[tuple[int, dict[str, Array]]]:
-    """An index and its next points at a time, of one dtype per column."""
+def _pieces(blocks: Iterable[EncodedBlock], topic: Topic) -> Iterator[tuple[int, dict[str, Array]] | None]:
+    """An index and its next points at a time, of one dtype per column; None after about PIECE_POINTS."""
     for _, alike in groupby(blocks, key=lambda block: dtypes(block.columns)):
         for pile in _piles(alike):
             for index, columns in join_series([decode(block, topic.columns) for block in pile]).items():
                 for start in range(0, _length(columns), PIECE_POINTS):
                     yield index, {name: values[start : start + PIECE_POINTS] for name, values in columns.items()}
+            yield None
 
 
 def _piles(blocks: Iterable[EncodedBlock]) -> Iterator[list[EncodedBlock]]:

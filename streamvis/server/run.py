@@ -23,7 +23,7 @@ from streamvis.storage.base import Store
 from streamvis.transport import MESSAGE_LIMIT
 
 STOP_SECONDS = 2.0
-"""How long a fetch that is under way may go on after the server was told to stop."""
+"""How long what is under way may go on after the server was told to stop."""
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
@@ -136,8 +136,9 @@ async def _serve(
         await stop.wait()
     finally:
         health.stop()
-        service.stop()
-        await server.stop(STOP_SECONDS)
+        service.stop(STOP_SECONDS)
+        # A connection whose peer stands still closes when the system gives it up: nobody waits for that.
+        await asyncio.wait([asyncio.create_task(server.stop(STOP_SECONDS))], timeout=STOP_SECONDS + 0.5)
         await service.close()
 
 

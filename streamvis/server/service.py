@@ -30,6 +30,9 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Streamvis"].full_name
 
 MAX_IN_FLIGHT = 64
 """Batches of one stream that wait for their ack."""
+READ_SECONDS = 1.0
+"""How long a stopping server waits for reads that nobody will get."""
+
 STREAM_BYTES = 32 << 20
 """Bytes of one stream's batches that wait for their commit."""
 ALL_BYTES = 256 << 20
@@ -59,17 +62,21 @@ class Service:
         self._meter.committed(commit)
         self._broadcast.publish(commit)
 
-    def stop(self) -> None:
-        """Makes every stream end with UNAVAILABLE, writers' once what they have sent is acknowledged."""
+    def stop(self, seconds: float) -> None:
+        """Makes every stream end with UNAVAILABLE, writers' once what they have sent is acknowledged.
+
+        What could not be stored within so many seconds is not acknowledged.
+        """
         self._stopping = True
+        self._committer.expire(seconds)
         for pull in self._pulls:
             pull.cancel()
         self._broadcast.wake()
 
     async def close(self) -> None:
-        """Returns when everything submitted is stored and nobody reads the store any more."""
+        """Returns when everything submitted is stored and the store can be closed."""
         await asyncio.to_thread(self._committer.close)
-        await asyncio.to_thread(self._readers.close)
+        await asyncio.to_thread(self._readers.close, READ_SECONDS)
 
     # ---- writing
 
@@ -169,7 +176,8 @@ class Service:
             view = await self._open(wire.query_from_pb(parsed(pb.Query, request)))
             async with aclosing(self._readers.ahead(map(wire.dump_change, view.catch_up(self._store)))) as changes:
                 async for change in changes:
-                    yield change
+                    if change:
+                        yield change
             yield wire.dump_change(Change(cursor=self._cursor(view.seq)))
 
     async def subscribe(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:

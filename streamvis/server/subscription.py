@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import takewhile
@@ -28,10 +28,14 @@ class Readers:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(READ_THREADS, "streamvis-read")
+        self._running: set[Future[Any]] = set()
 
     def call(self, function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
         """What the function returns."""
-        return self._loop.run_in_executor(self._threads, function, *arguments)
+        future = self._threads.submit(function, *arguments)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return asyncio.wrap_future(future, loop=self._loop)
 
     async def ahead(self, items: Iterator[_T]) -> AsyncGenerator[_T, None]:
         """The items of a blocking iterator, each read while the one before is being sent."""
@@ -41,11 +45,14 @@ class Readers:
                 coming = self.call(next, items, None)
                 yield item
         finally:
-            await asyncio.gather(coming, return_exceptions=True)
+            # What is being read is not waited for, as nobody will get it.
+            if not coming.cancel() and not coming.cancelled():
+                coming.exception()
 
-    def close(self) -> None:
-        """Returns when no read is running."""
-        self._threads.shutdown()
+    def close(self, seconds: float) -> None:
+        """Returns when no read is running, or after so many seconds; what runs on ends when the store is closed."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        wait(tuple(self._running), seconds)
 
 
 class Subscription:

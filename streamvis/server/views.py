@@ -72,6 +72,7 @@ class View:
         self._note(topics)
         reloaded = {topic.id for topic in topics if self.with_blocks and topic.id <= self.seq < topic.restored}
         starts = {id_: 0 if id_ in reloaded else self.seq for id_ in sorted(self.topics) if self.with_blocks}
+        blocks: Iterable[EncodedBlock | None]
         told = chain.from_iterable(_anew(topic) if topic.id in reloaded else (topic,) for topic in topics)
         if self.reduction is None:
             blocks = chain.from_iterable(store.blocks(id_, start, changed.seq) for id_, start in starts.items())
@@ -151,11 +152,17 @@ def live(views: Sequence[View], commits: Sequence[Commit], shard: int) -> Iterat
         yield replace(changes[-1], cursor=pack_cursor({shard: commits[-1].seq}))
 
 
-def messages(items: Iterable[Topic | Config | EncodedBlock]) -> Iterator[Change]:
-    """The items, in their order, as changes of about MESSAGE_BYTES. Topics and configs come before blocks."""
+def messages(items: Iterable[Topic | Config | EncodedBlock | None]) -> Iterator[Change]:
+    """The items, in their order, as changes of about MESSAGE_BYTES; an empty one for each None.
+
+    Topics and configs come before blocks.
+    """
     pile: list[Topic | Config | EncodedBlock] = []
     size = 0
     for item in items:
+        if item is None:
+            yield Change()
+            continue
         cost = _cost(item)
         if pile and size + cost > MESSAGE_BYTES:
             yield _change(pile)
