@@ -13,6 +13,7 @@ from streamvis import Client, StreamvisError, Topic
 from streamvis_viewer import patterns
 from streamvis_viewer.catalog import Catalog, Name, Scope
 from streamvis_viewer.schema import Plot, Schema
+from streamvis_viewer.statuses import Statuses
 from streamvis_viewer.web import PageHandler
 
 MOST_PLOTS = 6
@@ -80,15 +81,17 @@ class CatalogHandler(ApiHandler):
     """`/catalog?after=…`: everything that exists, or what has changed since an earlier answer."""
 
     def initialize(
-        self, catalog: Catalog, state: Callable[[], Mapping[str, Any]], schema: Callable[[], Schema]
+        self, statuses: Statuses, catalog: Catalog, schema: Callable[[], Schema], state: Callable[[], dict[str, Any]]
     ) -> None:
         """`state` gives what is said of the data server and of the schema file."""
+        self._statuses = statuses
         self._catalog = catalog
-        self._state = state
         self._schema = schema
+        self._state = state
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """The answer to `after` is the `at` of an answer of this process; to anything else it is everything."""
+        await self._statuses.refresh()
         epoch, _, version = self.get_query_argument("after", "").partition("-")
         known = epoch == self._catalog.epoch and version.isdecimal()
         self.answer(listing(self._catalog, self._schema(), self._state(), int(version) if known else -1))
@@ -119,6 +122,36 @@ class ScopesHandler(ApiHandler):
             return None
         right = isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes)
         return scopes if right and 1 <= len(scopes) <= MOST_SCOPES else None
+
+
+class TrashHandler(ApiHandler):
+    """`/trash`: what was deleted and can be restored, by scope, what was deleted last first."""
+
+    def initialize(self, grpc_uri: str) -> None:
+        """The data server knows."""
+        self._grpc_uri = grpc_uri
+
+    async def get(self) -> None:
+        """Names, points, bytes and the time of deletion of each scope."""
+        try:
+            self.answer({"trash": await asyncio.to_thread(_trash, self._grpc_uri)})
+        except StreamvisError as error:
+            self.answer({"error": str(error)}, 409)
+
+
+def _trash(grpc_uri: str) -> list[dict[str, Any]]:
+    with Client(grpc_uri) as client:
+        found = client.trash()
+    scopes: dict[str, dict[str, Any]] = {}
+    for topic in reversed(found):
+        entry = scopes.setdefault(
+            topic.scope, {"scope": topic.scope, "names": [], "points": 0, "bytes": 0, "deleted": topic.deleted}
+        )
+        if topic.name and topic.name not in entry["names"]:
+            entry["names"].append(topic.name)
+        entry["points"] += topic.points
+        entry["bytes"] += topic.bytes
+    return list(scopes.values())
 
 
 def _change(grpc_uri: str, verb: str, scopes: Sequence[str]) -> int:

@@ -19,11 +19,12 @@ from streamvis import StreamvisError
 from streamvis_viewer.access import Access
 from streamvis_viewer.addresses import bind, parse_origin, parse_prefix, parse_web_uri
 from streamvis_viewer.export import CsvHandler
-from streamvis_viewer.landing import CatalogHandler, LandingHandler, OpenHandler, ScopesHandler
+from streamvis_viewer.landing import CatalogHandler, LandingHandler, OpenHandler, ScopesHandler, TrashHandler
 from streamvis_viewer.live import Live
 from streamvis_viewer.page import PlotHandler
 from streamvis_viewer.saved import SaveHandler
 from streamvis_viewer.socket import DataSocket
+from streamvis_viewer.statuses import Statuses
 from streamvis_viewer.watch import SchemaFile
 from streamvis_viewer.web import WebApplication
 
@@ -82,13 +83,16 @@ class Viewer:
 
     def _application(self, access: Access, prefix: str) -> WebApplication:
         live = self._live
+        statuses = Statuses(live.grpc_uri, live.catalog)
+        exists = {"catalog": live.catalog, "schema": live.schema}
         shown = {"views": live.views, "read_query": live.read_query}
         return WebApplication(
             [
                 (r"/", LandingHandler),
-                (r"/open", OpenHandler, {"catalog": live.catalog, "schema": live.schema}),
-                (r"/catalog", CatalogHandler, {"catalog": live.catalog, "schema": live.schema, "state": live.state}),
+                (r"/open", OpenHandler, exists),
+                (r"/catalog", CatalogHandler, {**exists, "statuses": statuses, "state": live.state}),
                 (r"/scopes/(delete|restore)", ScopesHandler, {"grpc_uri": live.grpc_uri}),
+                (r"/trash", TrashHandler, {"grpc_uri": live.grpc_uri}),
                 (r"/plot/?", PlotHandler, {"read_query": live.read_query}),
                 (r"/csv", CsvHandler, {"store": live.store}),
                 (r"/save", SaveHandler, shown),

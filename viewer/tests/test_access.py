@@ -111,7 +111,8 @@ def test_only_our_own_pages_speak(origin: str, host: str, own: bool) -> None:
     assert Access(hosts=("lab.example", "Desk.example:8080")).is_own_origin(origin, host) is own
 
 
-ROUTES = ["/", "/plot?rows=loss", "/open?scope=secret-run", "/catalog", "/scopes/delete", "/data", "/nothing"]
+PAGES = ["/", "/plot?rows=loss", "/open?scope=secret-run", "/nothing"]
+ROUTES = [*PAGES, "/catalog", "/trash", "/scopes/delete", "/csv", "/save", "/data"]
 
 
 @pytest.mark.parametrize("path", [*ROUTES, "/assets/page.js"])
@@ -210,6 +211,15 @@ def test_only_a_page_of_ours_reads_the_catalog(open_url: str) -> None:
     assert headers["cache-control"] == "no-store"
     for wrong in ({}, {"Streamvis_Page": "rubbish"}, {"Streamvis_Page": token, "Origin": "http://evil.example"}):
         status, _, text = ask(open_url, "/catalog", **wrong)
+        assert status == 403
+        assert "secret-run" not in text
+
+
+@pytest.mark.parametrize("path", ["/trash", "/save?rows=loss", "/csv"])
+def test_only_a_page_of_ours_takes_data_out(open_url: str, path: str) -> None:
+    """Whatever the method."""
+    for method in ("GET", "POST"):
+        status, _, text = ask(open_url, path, method, "{}" if method == "POST" else None)
         assert status == 403
         assert "secret-run" not in text
 

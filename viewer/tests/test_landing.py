@@ -235,6 +235,37 @@ def test_deleting_asks_first_and_can_be_undone(three: ServerThread, visit: Calla
         assert "run2" in client.scopes()
 
 
+def test_the_trash_lists_what_can_be_restored(three: ServerThread, visit: Callable[..., Page]) -> None:
+    """With its size and its names; a run that comes back is listed among the runs again."""
+    with Client(three.uri) as client:
+        client.delete("run2")
+        client.delete("run1", ["cloud"])
+    page = visit()
+    expect(page.get_by_role("tab", name="Trash 2")).to_be_visible()
+    page.get_by_role("tab", name="Trash").click()
+    rows = page.locator(RUNS)
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("cloud")
+    expect(rows.last).to_contain_text("run2")
+    page.get_by_role("checkbox", name="Choose run2").check()
+    page.get_by_role("button", name="Restore 1").click()
+    expect(rows).to_have_count(1)
+    page.get_by_role("tab", name="Runs").click()
+    expect(rows).to_have_count(3)
+    with Client(three.uri) as client:
+        assert "run2" in client.scopes()
+
+
+def test_runs_show_how_much_they_hold(three: ServerThread, visit: Callable[..., Page]) -> None:
+    """Points and bytes, kept up to date."""
+    page = visit()
+    row = page.locator(RUNS, has_text="run1")
+    expect(row).to_contain_text("7")
+    with DataLogger("run1", grpc_uri=three.uri) as logger:
+        logger.write("loss", x=np.arange(2000), y=np.arange(2000.0))
+    expect(row).to_contain_text("2K")
+
+
 def test_what_cannot_be_deleted_says_why(three: ServerThread, visit: Callable[..., Page]) -> None:
     """In the dialog, which stays."""
     page = visit()

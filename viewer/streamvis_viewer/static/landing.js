@@ -4,7 +4,7 @@ import {Builder, encoded} from "./builder.js";
 import {call} from "./call.js";
 import {copy} from "./clipboard.js";
 import {icon, make} from "./dom.js";
-import {Names, Runs} from "./lists.js";
+import {Names, Runs, Trash} from "./lists.js";
 import {Table} from "./table.js";
 
 const REFRESH_MS = 2000;
@@ -27,7 +27,7 @@ class Landing {
   constructor() {
     const changed = () => this.#show();
     const runs = new Runs(settings.token, changed, () => this.refresh());
-    this.#lists = {runs, names: new Names(changed)};
+    this.#lists = {runs, names: new Names(changed), trash: new Trash(settings.token, changed, () => this.refresh())};
     this.#shown = this.#lists[this.#hash.get("list")] ?? runs;
     byId("search").value = this.#hash.get("search") ?? "";
     byId("search").addEventListener("input", () => this.#set({search: byId("search").value}));
@@ -52,6 +52,8 @@ class Landing {
     let news;
     try {
       news = await call(settings.token, `catalog?after=${this.#at}`);
+      const {trash} = this.#lists;
+      if (this.#at === "" || this.#shown === trash || news.gone.length) await trash.ask();
     } catch (error) {
       this.#state("away", "disconnected", error.message);
       return;
@@ -87,7 +89,7 @@ class Landing {
     byId("actions").replaceChildren(...this.#shown.actions(rows));
     byId("empty").hidden = this.#at === "" || this.#shown.size > 0;
     byId("table").hidden = this.#shown.size === 0;
-    if (!byId("empty").hidden) byId("empty").replaceChildren(...nothing(settings.grpc_uri));
+    if (!byId("empty").hidden) byId("empty").replaceChildren(...(this.#shown === this.#lists.trash ? [make("p", {}, "The trash is empty.")] : nothing(settings.grpc_uri)));
     this.#link();
   }
 

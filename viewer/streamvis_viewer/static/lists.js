@@ -185,6 +185,80 @@ export class Runs {
   }
 }
 
+/** What was deleted. */
+export class Trash {
+  title = "Trash";
+  tick = true;
+
+  #token;
+  #changed;
+  #refresh;
+  #entries = [];
+  #selected = new Set();
+
+  constructor(token, changed, refresh) {
+    this.#token = token;
+    this.#changed = changed;
+    this.#refresh = refresh;
+  }
+
+  get size() {
+    return this.#entries.length;
+  }
+
+  take() {}
+
+  /** Asks what there is; called while the list is shown, and once at the beginning. */
+  async ask() {
+    const {trash} = await call(this.#token, "trash");
+    this.#entries = trash;
+    for (const scope of this.#selected) if (!trash.some(entry => entry.scope === scope)) this.#selected.delete(scope);
+    this.#changed();
+  }
+
+  view(query) {
+    const {test, error} = search(query);
+    const rows = this.#entries.filter(({scope}) => test(scope));
+    for (const row of rows) row.selected = this.#selected.has(row.scope);
+    return {columns: this.#columns(), rows, sort: "-deleted", error};
+  }
+
+  actions() {
+    if (!this.#selected.size) return [make("span", {className: "empty"}, "“streamvis purge” frees the space.")];
+    return [make("button", {type: "button", className: "button plain", onclick: () => this.#restore()}, `Restore ${this.#selected.size}`)];
+  }
+
+  #columns() {
+    const tick = row => {
+      const box = make("input", {type: "checkbox", checked: row.selected, "aria-label": `Choose ${row.scope}`});
+      box.addEventListener("change", () => {
+        box.checked ? this.#selected.add(row.scope) : this.#selected.delete(row.scope);
+        this.#changed();
+      });
+      return box;
+    };
+    return [
+      {key: "selected", title: "", width: "34px", cell: tick},
+      {key: "scope", title: "Run", width: "minmax(180px, 2fr)", value: row => row.scope, cell: row => make("bdi", {}, row.scope)},
+      {key: "deleted", title: "Deleted", width: "110px", number: true, value: row => row.deleted, cell: row => (row.deleted ? `${age(now() - row.deleted)} ago` : "–")},
+      {key: "points", title: "Points", width: "76px", number: true, value: row => row.points, cell: row => count(row.points)},
+      {key: "bytes", title: "Size", width: "82px", number: true, value: row => row.bytes, cell: row => bytes(row.bytes)},
+      {key: "names", title: "Names", width: "minmax(160px, 2fr)", value: row => row.names.join(", "), cell: row => row.names.join(", ")},
+    ];
+  }
+
+  async #restore() {
+    try {
+      await call(this.#token, "scopes/restore", {scopes: [...this.#selected]});
+      this.#selected.clear();
+      await this.ask();
+      await this.#refresh();
+    } catch (error) {
+      toast(error.message);
+    }
+  }
+}
+
 function status({status}) {
   return make("span", {className: `status ${status}`}, make("i", {className: "dot"}), status ?? "unknown");
 }
