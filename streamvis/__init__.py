@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from streamvis.errors import StreamvisError
     from streamvis.hookspecs import hookimpl
     from streamvis.logger import AsyncDataLogger, DataLogger
+    from streamvis.no_sync import assert_no_sync
     from streamvis.plugins import create
     from streamvis.records import Config, Listing, Query, Size, Topic, TopicSize, Usage
 
@@ -37,6 +38,7 @@ __all__ = [
     "TopicSize",
     "Update",
     "Usage",
+    "assert_no_sync",
     "create",
     "hookimpl",
     "script",
@@ -59,6 +61,7 @@ _HOMES = {
     "TopicSize": "records",
     "Update": "client",
     "Usage": "records",
+    "assert_no_sync": "no_sync",
     "create": "plugins",
     "hookimpl": "hookspecs",
 }

@@ -6,6 +6,7 @@ StreamvisError
 │   ├── PatternError               a regular expression that RE2 refuses
 │   └── MalformedError             bytes that do not decode
 ├── DtypeError (TypeError)         a value that no column can hold
+├── SyncError (AssertionError)      a line that waits for a device, inside `assert_no_sync`
 ├── StateError (RuntimeError)      a logger used before start or after stop
 ├── NotFoundError                  a scope or name that does not exist
 ├── ConflictError                  disagreement with what is stored
@@ -54,6 +55,10 @@ class DtypeError(StreamvisError, TypeError):
     """No column can hold this value."""
 
     status = "INVALID_ARGUMENT"
+
+
+class SyncError(StreamvisError, AssertionError):
+    """A line waits for a device, inside `assert_no_sync`."""
 
 
 class StateError(StreamvisError, RuntimeError):
