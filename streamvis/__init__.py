@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from streamvis.logger import AsyncDataLogger, DataLogger
     from streamvis.no_sync import assert_no_sync
     from streamvis.plugins import create
-    from streamvis.records import Config, Listing, Query, Size, Topic, TopicSize, Usage
+    from streamvis.records import Config, Listing, Query, RunInfo, Size, Topic, TopicSize, Usage
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,7 @@ __all__ = [
     "Listing",
     "Points",
     "Query",
+    "RunInfo",
     "Size",
     "StreamvisError",
     "Subscription",
@@ -54,6 +55,7 @@ _HOMES = {
     "Listing": "records",
     "Points": "client",
     "Query": "records",
+    "RunInfo": "records",
     "Size": "records",
     "StreamvisError": "errors",
     "Subscription": "client",

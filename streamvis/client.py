@@ -20,7 +20,19 @@ from streamvis.columns import Block
 from streamvis.errors import MalformedError, StateError, StreamvisError, UnavailableError, UsageError, from_status
 from streamvis.filters import Pattern
 from streamvis.points import Collector, Points
-from streamvis.records import Change, Config, Interest, Listing, Query, Stats, Topic, TopicSize, Usage, unpack_cursor
+from streamvis.records import (
+    Change,
+    Config,
+    Interest,
+    Listing,
+    Query,
+    RunInfo,
+    Stats,
+    Topic,
+    TopicSize,
+    Usage,
+    unpack_cursor,
+)
 from streamvis.reduce import Condition, Reduction
 
 __all__ = ["Batch", "Client", "Points", "Subscription", "Update"]
@@ -186,6 +198,11 @@ class Client:
     def subscribe(self) -> Subscription:
         """A stream of changes, without interests at first."""
         return Subscription(self.uri, self._streams)
+
+    def runs(self, match: str | None = None) -> list[RunInfo]:
+        """The runs behind the scopes and how they are doing, oldest first."""
+        with _translated(self.uri):
+            return [wire.run_info_from_pb(message) for message in self._stub.Runs(wire.runs_request_to_pb(match))]
 
     def usage(self, match: str | None = None) -> dict[str, Usage]:
         """What each scope takes, live and in the trash, oldest first."""

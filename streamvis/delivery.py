@@ -7,8 +7,9 @@ numbers is the order of sending, always. When the link is lost, what the server 
 from __future__ import annotations
 
 import logging
+import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,6 +78,7 @@ class Delivery:
         self._before = 0  # batches delivered under earlier writer ids
         self._away = False
         self.stuck = False  # neither the server nor the disk takes what is in memory
+        self._offered_at: deque[tuple[int, float]] = deque()  # of outstanding batches, at most one a second
         self.counts: Counter[str] = Counter()
         self.next_connect = 0.0
         self._begin_writer()
@@ -141,6 +143,10 @@ class Delivery:
         """Whether the next batch stays in memory."""
         return self._spool.empty and self._outbox.nbytes < self._options.window_bytes
 
+    def lag(self, now: float) -> float:
+        """For how many seconds the oldest batch waits that the server has not acknowledged."""
+        return now - self._offered_at[0][1] if self.outstanding and self._offered_at else 0.0
+
     def deadline(self) -> float | None:
         """When `pump` has something to do even if nothing happens."""
         if self._link is None:
@@ -160,6 +166,9 @@ class Delivery:
             self._spool.append(batch)
             self.counts["spooled"] += 1
         self._last_number = batch.number
+        now = time.monotonic()
+        if not self._offered_at or now - self._offered_at[-1][1] >= 1.0:
+            self._offered_at.append((self.offered, now))
 
     def _spill(self) -> None:
         """Copies the outbox to the spool, all of it or nothing. Raises BufferFullError or SpoolError."""
@@ -236,11 +245,19 @@ class Delivery:
         self._retry_delay = _FIRST_RETRY
         self.stuck = False
         self._acknowledged = settled.batch.number
+        self._forget_times()
         self._spool.acknowledge(self._acknowledged)
         if self._away:
             self._away = False
             _log.warning("the server answers again; sending what was kept of %r", self._label)
         return (settled.batch, ack.rejected) if ack.rejected else None
+
+    def _forget_times(self) -> None:
+        first = self.offered - self.outstanding + 1
+        while self._offered_at and (
+            not self.outstanding or (len(self._offered_at) > 1 and self._offered_at[1][0] <= first)
+        ):
+            self._offered_at.popleft()
 
     def _on_lost(self, error: StreamvisError, now: float) -> None:
         self._disconnect()

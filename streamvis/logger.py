@@ -25,6 +25,7 @@ from streamvis import plugins, settings
 from streamvis.arrays import Adapters, ArrayAdapter
 from streamvis.buffer import HIGH_WATER, MAX_NAME_BYTES, Buffer
 from streamvis.errors import BufferFullError, FlushTimeoutError, StateError, UsageError
+from streamvis.heartbeat import End
 from streamvis.hookspecs import Run, Sink
 from streamvis.sender import OnFull, Sender, SenderOptions
 from streamvis.transport import GrpcLink, check_uri
@@ -120,7 +121,7 @@ class DataLogger:
         self._state = _State.RUNNING
         _running().add(self)
         self._sender.start()
-        atexit.register(self.stop)
+        atexit.register(self._stop_at_exit)
         loaded.notify("streamvis_run_started", run=run)
         return self
 
@@ -177,13 +178,16 @@ class DataLogger:
 
     def stop(self) -> None:
         """Flushes and closes within `stop_timeout` seconds; what the server has not taken by then is spooled."""
+        self._stop("finished")
+
+    def _stop(self, end: End) -> None:
         if self._state is not _State.RUNNING or self._sender is None:
             return
         self._state = _State.STOPPED
         self._buffer.attention = True
-        self._sender.stop(self._stop_timeout)
+        self._sender.stop(self._stop_timeout, end)
         _running().discard(self)
-        atexit.unregister(self.stop)
+        atexit.unregister(self._stop_at_exit)
         status = "finished" if self._sender.delivered else "failed"
         plugins.default().notify("streamvis_run_finished", run=Run(self.scope, self.grpc_uri), status=status)
 
@@ -207,7 +211,12 @@ class DataLogger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self._stop("crashed" if isinstance(error, Exception) else "finished")
+
+    def _stop_at_exit(self) -> None:
+        """The program ends without a stop: because of an exception, unless that is of an interactive session."""
+        died = not hasattr(sys, "ps1") and isinstance(getattr(sys, "last_value", None), Exception)
+        self._stop("crashed" if died else "finished")
 
     def _add(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
         buffer = self._buffer

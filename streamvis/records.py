@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from streamvis.codec import EncodedBlock
 from streamvis.errors import MalformedError
@@ -49,6 +49,54 @@ class Declaration:
     replace: bool = False
 
 
+RunStatus: TypeAlias = Literal["running", "stalled", "finished", "crashed", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a writer says about itself: "running", "stalled" (nothing was written for long), "finished" or "crashed".
+
+    The next status comes within `heartbeat` seconds while it runs. Times are Unix seconds by the writer's clock;
+    `counters` is a JSON object.
+    """
+
+    scope: str
+    state: RunStatus
+    heartbeat: float
+    started: float
+    updated: float
+    counters: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The latest status of a writer, and the Unix time at which the server heard it, by its own clock."""
+
+    writer: str
+    status: Status
+    heard: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A scope, and how the run behind it is doing.
+
+    `status`: "running"; "stalled", alive but silent for long; "finished"; "crashed", which said so or was not heard for
+    three heartbeats; "unknown", written by something that does not report. `started` and `updated` are Unix seconds by
+    the clock of the writer, None when unknown. Live names, points and bytes; `counters` are those of
+    `DataLogger.stats()` that its logger reports.
+    """
+
+    scope: str
+    status: RunStatus
+    started: float | None
+    updated: float | None
+    names: int = 0
+    points: int = 0
+    bytes: int = 0
+    counters: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one flush adds. Blocks name their topics by handle."""
@@ -58,6 +106,7 @@ class Batch:
     declarations: tuple[Declaration, ...] = ()
     configs: tuple[Config, ...] = ()
     blocks: tuple[EncodedBlock, ...] = ()
+    status: Status | None = None
 
 
 CONFIGS = 0

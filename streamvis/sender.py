@@ -23,6 +23,7 @@ from streamvis.codec import MAX_BLOCK_POINTS, EncodedBlock, encode
 from streamvis.columns import Block, split
 from streamvis.delivery import ANSWER_TIMEOUT, Answer, Delivery, Lost, SpoolOptions
 from streamvis.errors import BufferFullError, RejectedError, SpoolError, StreamvisError, UnavailableError
+from streamvis.heartbeat import End, Heartbeat
 from streamvis.hookspecs import Sink
 from streamvis.records import CONFIGS, Batch, Config, Declaration
 from streamvis.sinks import Sinks
@@ -34,6 +35,8 @@ OnFull: TypeAlias = Literal["spool", "block", "raise"]
 BATCH_BYTES = 1 << 20
 FIRST_WRITE_DELAY = 0.005
 """Seconds from the first write after a quiet interval to its flush, so that a step's metrics travel together."""
+
+_REPORTED = ("writes", "points", "bytes", "flushes", "transfers", "retries", "spooled", "lag", "errors")
 
 _log = logging.getLogger("streamvis")
 
@@ -64,6 +67,7 @@ class _Ticket:
 @dataclass(frozen=True, slots=True)
 class _Stop:
     deadline: float
+    end: End
 
 
 _Event: TypeAlias = _Ticket | _Stop | Answer | Lost | None
@@ -101,6 +105,7 @@ class Sender:
         self._next_flush: float | None = None
         self._tickets: list[_Ticket] = []
         self._stop: _Stop | None = None
+        self._heartbeat = Heartbeat(scope, time.monotonic(), time.time())
 
     def start(self) -> None:
         """Starts the thread."""
@@ -136,9 +141,9 @@ class Sender:
             raise ticket.error
         return True
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, timeout: float, end: End = "finished") -> None:
         """Sends what is left as far as the server takes it in time, spools the rest and ends the thread."""
-        self._events.put(_Stop(time.monotonic() + timeout))
+        self._events.put(_Stop(time.monotonic() + timeout, end))
         self._thread.join(timeout + 1.0)
 
     @property
@@ -157,6 +162,7 @@ class Sender:
             "transfers": self._buffer.transfers,
             "batches": delivery.offered,
             "outstanding": delivery.outstanding,
+            "lag": delivery.lag(time.monotonic()),
             "retries": delivery.counts["retries"],
             "spooled": delivery.counts["spooled"],
             "spool_bytes": delivery.spool_bytes,
@@ -181,7 +187,8 @@ class Sender:
         self._close()
 
     def _wait(self) -> _Event:
-        deadlines = (self._next_flush, self._stop.deadline if self._stop else None, self._delivery.deadline())
+        beat = None if self._delivery.outstanding else self._heartbeat.deadline
+        deadlines = (self._next_flush, self._stop.deadline if self._stop else None, self._delivery.deadline(), beat)
         known = [deadline for deadline in deadlines if deadline is not None]
         try:
             return self._events.get(timeout=max(0.0, min(known) - time.monotonic()) if known else None)
@@ -194,6 +201,7 @@ class Sender:
         waiting = any(ticket.target is None for ticket in self._tickets)
         if self._hurry or waiting or (self._next_flush is not None and now >= self._next_flush):
             self._flush(now)
+        self._beat(now)
         self._delivery.pump(now)
         self._settle_tickets()
 
@@ -201,7 +209,7 @@ class Sender:
         if isinstance(event, _Ticket):
             self._tickets.append(event)
         elif isinstance(event, _Stop):
-            self._stop = event
+            self._stop, self._heartbeat.end = event, event.end
             self._flush(now)
             self._delivery.next_connect = now
         elif event is not None:
@@ -222,6 +230,7 @@ class Sender:
             self._lose_unreadable(drained.unreadable)
             if drained.blocks or configs:
                 self._counts["flushes"] += 1
+                self._heartbeat.wrote(now)
                 self._feed_sinks(drained.blocks, configs)
                 try:
                     self._offer(drained.blocks, configs, now)
@@ -230,6 +239,8 @@ class Sender:
                     raise
             else:
                 self._go_quiet()
+                if self._stop and self._heartbeat.introduced:
+                    self._offer((), (), now)
             for ticket in self._tickets:
                 ticket.target = self._delivery.offered if ticket.target is None else ticket.target
         host = self._buffer.nbytes() + self._delivery.memory_bytes
@@ -255,9 +266,23 @@ class Sender:
             names = self._names()
             self._sinks.feed([(names[block.topic], block) for block in blocks], configs)
 
+    def _beat(self, now: float) -> None:
+        """Says how the run is doing when nothing else is under way that could say it."""
+        deadline = self._heartbeat.deadline
+        if deadline is not None and not self._delivery.outstanding and now >= deadline:
+            self._offer((), (), now)
+
+    def _counters(self) -> dict[str, Any]:
+        """Of the counters those that readers are told, in few bytes."""
+        stats = self.stats()
+        sinks = {name: {key: sink[key] for key in ("lag", "errors")} for name, sink in stats["sinks"].items()}
+        lost = {"dropped": sum(stats["dropped"].values()), "rejected": len(stats["rejected"])}
+        return {**{key: stats[key] for key in _REPORTED}, **lost, **({"sinks": sinks} if sinks else {})}
+
     def _offer(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]], now: float) -> None:
         for group in _groups(blocks) if blocks else [()]:
-            batch = self._batch(group, configs)
+            status = self._heartbeat.status(now, time.time(), self._counters)
+            batch = replace(self._batch(group, configs), status=status)
             configs = []
             try:
                 self._delivery.offer(batch)
@@ -279,6 +304,8 @@ class Sender:
         return Batch("", 0, declarations, tuple(Config(self._scope, values) for values in configs), tuple(blocks))
 
     def _drop(self, batch: Batch, error: StreamvisError) -> None:
+        if not batch.blocks and not batch.configs:
+            return  # a status alone; there will be others
         names = [declared.name for declared in batch.declarations]
         self._count_dropped((block.topic, block.k * block.n) for block in batch.blocks)
         if batch.configs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.message import DecodeError
 
@@ -21,8 +21,11 @@ from streamvis.records import (
     Listing,
     Metric,
     Query,
+    RunInfo,
+    RunStatus,
     Size,
     Stats,
+    Status,
     Topic,
     TopicSize,
     Usage,
@@ -147,6 +150,7 @@ def _batch_to_pb(batch: Batch) -> pb.Batch:
             for d in batch.declarations
         ],
         configs=[config_to_pb(config) for config in batch.configs],
+        status=None if batch.status is None else _status_to_pb(batch.status),
     )
 
 
@@ -162,7 +166,24 @@ def load_batch(data: bytes) -> Batch:
         tuple(Declaration(d.handle, d.scope, d.name, tuple(d.columns), d.replace) for d in message.declarations),
         tuple(config_from_pb(config) for config in message.configs),
         blocks,
+        _status_from_pb(message.status) if message.HasField("status") else None,
     )
+
+
+def _status_to_pb(status: Status) -> pb.Status:
+    return pb.Status(
+        scope=status.scope,
+        state=status.state,
+        heartbeat=status.heartbeat,
+        started=status.started,
+        updated=status.updated,
+        counters=status.counters,
+    )
+
+
+def _status_from_pb(message: pb.Status) -> Status:
+    state = cast("RunStatus", message.state)  # the server checks it
+    return Status(message.scope, state, message.heartbeat, message.started, message.updated, message.counters)
 
 
 def ack_to_pb(ack: Ack) -> pb.Ack:
@@ -335,6 +356,36 @@ def topic_size_to_pb(size: TopicSize) -> pb.TopicSize:
 def topic_size_from_pb(message: pb.TopicSize) -> TopicSize:
     deleted = message.deleted if message.HasField("deleted") else None
     return TopicSize(message.scope, message.name, message.points, message.bytes, deleted)
+
+
+def runs_request_to_pb(scope_filter: str | None) -> pb.RunsRequest:
+    return pb.RunsRequest(scope_filter=scope_filter)
+
+
+def run_info_to_pb(run: RunInfo) -> pb.RunInfo:
+    return pb.RunInfo(
+        scope=run.scope,
+        status=run.status,
+        started=run.started,
+        updated=run.updated,
+        names=run.names,
+        points=run.points,
+        bytes=run.bytes,
+        counters=json.dumps(run.counters),
+    )
+
+
+def run_info_from_pb(message: pb.RunInfo) -> RunInfo:
+    return RunInfo(
+        message.scope,
+        cast("RunStatus", message.status),
+        message.started if message.HasField("started") else None,
+        message.updated if message.HasField("updated") else None,
+        message.names,
+        message.points,
+        message.bytes,
+        json.loads(message.counters),
+    )
 
 
 def stats_request_to_pb() -> pb.StatsRequest:

@@ -307,10 +307,14 @@ def test_uninstalling_the_viewer_takes_its_commands_away(tmp_path: Path) -> None
 
 def test_scopes(logged: str, run: Callable[..., Done]) -> None:
     """Oldest first; --match selects, --json is for programs."""
-    found = run("scopes", logged).lines
+    found = [line.split("\t")[0] for line in run("scopes", logged).lines]
     assert found.index("run24") < found.index("other")
-    assert run("scopes", logged, "--match", "^run").lines == ["run24"]
-    assert "run24" not in json.loads(run("scopes", logged, "--match", "!^run", "--json").out)
+    scope, status, when, names, points, _ = run("scopes", logged, "--match", "^run").lines[0].split("\t")
+    assert (scope, status, names) == ("run24", "finished", "2")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", when)
+    assert int(points) > 0
+    others = json.loads(run("scopes", logged, "--match", "!^run", "--json").out)
+    assert "run24" not in [other["scope"] for other in others]
 
 
 def test_names(logged: str, run: Callable[..., Done]) -> None:

@@ -40,7 +40,7 @@ def test_a_server_that_is_well_is_described(run: Callable[..., tuple[int, str, s
         code, out, err = run(server.uri)
         assert (code, err) == (0, "")
         assert re.search(rf"^streamvis {__version__} at {server.uri}, answers in .* ms$", out, re.MULTILINE)
-        assert "1 stored, 0 refused, 0 failed, 0 waiting" in out
+        assert "2 stored, 0 refused, 0 failed, 0 waiting" in out
         assert "0 dropped" in out
         assert "3 points" in out
         code, out, _ = run(server.uri, "--json")

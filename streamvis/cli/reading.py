@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from streamvis.cli.program import command, list_options, open_client, print_result, scope_argument, uri_argument
@@ -11,6 +13,9 @@ from streamvis.errors import NotFoundError
 
 if TYPE_CHECKING:
     from streamvis.client import Client
+    from streamvis.records import RunInfo
+
+_TIME = "%Y-%m-%d %H:%M:%S"
 
 
 def check_scope(client: Client, uri: str, scope: str) -> None:
@@ -23,10 +28,19 @@ def check_scope(client: Client, uri: str, scope: str) -> None:
 @uri_argument
 @list_options
 def scopes(uri: str, match: str | None, as_json: bool) -> None:
-    """Lists the scopes, oldest first."""
+    """Lists the scopes, oldest first.
+
+    A line each, separated by tabs: scope; running, stalled, finished, crashed or unknown; when its writer was last
+    heard; names, points and bytes.
+    """
     with open_client(uri) as client:
-        found = client.scopes(match)
-    print_result(as_json, found, found)
+        found = client.runs(match)
+    print_result(as_json, [asdict(run) for run in found], map(_run_line, found))
+
+
+def _run_line(run: RunInfo) -> str:
+    when = "" if run.updated is None else datetime.fromtimestamp(run.updated, UTC).astimezone().strftime(_TIME)
+    return "\t".join((run.scope, run.status, when, *(str(number) for number in (run.names, run.points, run.bytes))))
 
 
 @command("names", "localhost:8081 run24")

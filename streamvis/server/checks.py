@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from streamvis.codec import EncodedBlock, checksum, column_count, validate
 from streamvis.errors import MalformedError
-from streamvis.records import CONFIGS, Batch, Declaration
+from streamvis.records import CONFIGS, Batch, Declaration, Status
+from streamvis.wire import load_config
 
 MAX_TEXT_BYTES = 4096
 MAX_COLUMNS = 1024
+MAX_HEARTBEAT = 86_400.0
+MAX_COUNTERS_BYTES = 64 << 10
 MAX_BLOCK_BYTES = 8 << 20
+
+_STATES = ("running", "stalled", "finished", "crashed")
 
 
 class BatchChecker:
@@ -31,6 +37,8 @@ class BatchChecker:
             _check_unique("topic", [(declaration.scope, declaration.name) for declaration in batch.declarations])
             for block in batch.blocks:
                 _check_block(block, declared)
+            if batch.status is not None:
+                _check_status(batch.status)
         except MalformedError as error:
             raise MalformedError(f"batch {batch.number}: {error}; nothing of it was stored") from None
         self._columns = declared
@@ -53,6 +61,17 @@ def _check_number(number: int) -> None:
 def _check_unique(what: str, declared: Sequence[object]) -> None:
     if len(set(declared)) < len(declared):
         raise MalformedError(f"it declares a {what} twice; expected each once per batch")
+
+
+def _check_status(status: Status) -> None:
+    check_text("scope", status.scope)
+    if status.state not in _STATES:
+        raise MalformedError(f"its status is {_shown(status.state)}; expected one of {', '.join(_STATES)}")
+    if not 0 < status.heartbeat <= MAX_HEARTBEAT or not math.isfinite(status.started + status.updated):
+        raise MalformedError("its status has a heartbeat or times that cannot be")
+    if len(status.counters) > MAX_COUNTERS_BYTES:
+        raise MalformedError(f"its counters have {len(status.counters)} bytes; expected at most {MAX_COUNTERS_BYTES}")
+    load_config(status.counters.encode())
 
 
 def _check_declaration(declaration: Declaration) -> int:

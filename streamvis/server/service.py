@@ -21,6 +21,7 @@ from streamvis.server.committer import Committer
 from streamvis.server.meter import Meter, stored_metrics
 from streamvis.server.room import Room
 from streamvis.server.rpc import Context, parsed, statuses
+from streamvis.server.runs import run_infos
 from streamvis.server.subscription import Readers, Subscription
 from streamvis.server.views import Selection, View, listings, seq_of
 from streamvis.storage.base import Commit, Store, Submission
@@ -52,6 +53,7 @@ class Service:
         self._meter = Meter()
         self._room = Room(ALL_BYTES)
         self._subscriptions: set[Subscription] = set()
+        self._started = time.time()
         self._stopping = False
         self._pulls: set[asyncio.Task[None]] = set()
 
@@ -252,6 +254,17 @@ class Service:
             for size in await self._readers.call(read):
                 yield wire.topic_size_to_pb(size)
 
+    async def runs(self, request: bytes, context: Context) -> AsyncIterator[pb.RunInfo]:
+        """How runs are doing."""
+        async with statuses(context):
+            message = parsed(pb.RunsRequest, request)
+            matches = self._patterns.get(message.scope_filter if message.HasField("scope_filter") else "").matches
+            reports = await self._readers.call(self._store.reports)
+            usage = await self._readers.call(self._store.usage)
+            for run in run_infos(usage, reports, time.time(), self._started):
+                if matches(run.scope):
+                    yield wire.run_info_to_pb(run)
+
     # ---- watching
 
     async def stats(self, request: bytes, context: Context) -> pb.StatsReply:
@@ -319,6 +332,7 @@ def rpc_handler(service: Service) -> grpc.GenericRpcHandler[Any, Any]:
         "Restore": grpc.unary_unary_rpc_method_handler(service.restore, None, pb.RestoreReply.SerializeToString),
         "Usage": grpc.unary_stream_rpc_method_handler(service.usage, None, usage),
         "Sizes": grpc.unary_stream_rpc_method_handler(service.sizes, None, size),
+        "Runs": grpc.unary_stream_rpc_method_handler(service.runs, None, pb.RunInfo.SerializeToString),
         "Stats": grpc.unary_unary_rpc_method_handler(service.stats, None, pb.StatsReply.SerializeToString),
         "Purge": grpc.unary_unary_rpc_method_handler(service.purge, None, pb.PurgeReply.SerializeToString),
     }

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from streamvis.codec import EncodedBlock
 from streamvis.columns import Array
-from streamvis.records import Ack, Batch, Config, Topic, TopicSize, Usage
+from streamvis.records import Ack, Batch, Config, Report, Topic, TopicSize, Usage
 from streamvis.storage.merging import joined
 
 
@@ -191,6 +191,10 @@ class Store(ABC):
 
         Those in the order of their deletion, and then configs. Reads no blocks.
         """
+
+    @abstractmethod
+    def reports(self) -> list[Report]:
+        """The latest status of every writer that sent one, but for scopes that are in the trash as a whole."""
 
     @abstractmethod
     def lengths(self, topic: int) -> Mapping[int, int]:

@@ -14,7 +14,19 @@ import numpy as np
 
 from streamvis.codec import EncodedBlock
 from streamvis.errors import NotFoundError, UsageError
-from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Size, Topic, TopicSize, Usage, pack_cursor
+from streamvis.records import (
+    CONFIGS,
+    Ack,
+    Batch,
+    Config,
+    Declaration,
+    Report,
+    Size,
+    Topic,
+    TopicSize,
+    Usage,
+    pack_cursor,
+)
 from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Extent, Page, Store, Submission
 from streamvis.storage.rules import (
     GONE,
@@ -50,6 +62,7 @@ class MemoryStore(Store):
         self._configs: dict[str, tuple[int, Config]] = {}
         self._blocks: dict[int, list[tuple[int, EncodedBlock]]] = {}
         self._deleted_configs: dict[str, Mapping[str, Any]] = {}
+        self._reports: dict[str, Report] = {}
         self._deleted_at: dict[int | str, float] = {}  # of topics by id, of configs by scope
 
     def append(self, submissions: Sequence[Submission]) -> tuple[list[Ack], Commit]:
@@ -69,9 +82,7 @@ class MemoryStore(Store):
         if fresh:
             if gone := self._gone(batch, bindings):
                 return Ack(batch.number, gone=gone)
-            self._numbers[batch.writer] = batch.number
-            for declaration in batch.declarations:
-                self._declare(declaration, changes)
+            self._begin(batch, changes)
         rejected = self._bind(batch, bindings)
         for config in batch.configs if fresh else ():
             try:
@@ -83,6 +94,13 @@ class MemoryStore(Store):
                 if block.topic not in rejected:
                     self._add(block._replace(topic=bindings[block.topic]), changes)
         return Ack(batch.number, rejected=rejected)
+
+    def _begin(self, batch: Batch, changes: _Changes) -> None:
+        self._numbers[batch.writer] = batch.number
+        if batch.status:
+            self._reports[batch.writer] = Report(batch.writer, batch.status, time.time())
+        for declaration in batch.declarations:
+            self._declare(declaration, changes)
 
     def _gone(self, batch: Batch, bindings: Mapping[int, int]) -> tuple[int, ...]:
         declared = {declaration.handle for declaration in batch.declarations}
@@ -274,6 +292,14 @@ class MemoryStore(Store):
         blocks = [block for _, block in self._blocks.get(topic.id, [])]
         points, bytes_ = sum(b.k * b.n for b in blocks), sum(len(b.columns) + len(b.payload) for b in blocks)
         return TopicSize(topic.scope, topic.name, points, bytes_, self._deleted_at[topic.id] if topic.deleted else None)
+
+    def reports(self) -> list[Report]:
+        """See Store."""
+        with self._lock:
+            live = {scope for scope, _ in self._live} | {c.scope for _, c in self._configs.values() if c.values}
+            gone = {topic.scope for _, topic in self._topics.values()} | {*self._deleted_configs}
+            found = [it for it in self._reports.values() if it.status.scope in live or it.status.scope not in gone]
+        return sorted(found, key=lambda report: (report.status.started, report.writer))
 
     def lengths(self, topic: int) -> Mapping[int, int]:
         """See Store."""

@@ -18,8 +18,20 @@ from typing import Any, ClassVar
 
 from streamvis.codec import EncodedBlock
 from streamvis.errors import NotFoundError, UsageError
-from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Topic, TopicSize, Usage, pack_cursor
-from streamvis.storage import sizes
+from streamvis.records import (
+    CONFIGS,
+    Ack,
+    Batch,
+    Config,
+    Declaration,
+    Report,
+    Status,
+    Topic,
+    TopicSize,
+    Usage,
+    pack_cursor,
+)
+from streamvis.storage import sizes, statuses
 from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Extent, Page, Store, Submission
 from streamvis.storage.compactor import Compactor
 from streamvis.storage.merging import Stored, clip, parts_bound, parts_upto
@@ -56,6 +68,7 @@ CREATE TABLE writer (shard INTEGER NOT NULL, id TEXT PRIMARY KEY, number BIGINT 
 INSERT INTO clock (shard, seq) VALUES (0, 0);
 """
     + sizes.SCHEMA
+    + statuses.SCHEMA
 )
 
 _SET_CLOCK = "UPDATE clock SET seq = ? WHERE shard = ?"
@@ -117,6 +130,7 @@ class Plan:
         self.numbers: dict[str, int] = {}
         self.values: dict[str, dict[str, Any]] = {}
         self.new_numbers: dict[str, int] = {}
+        self.statuses: dict[str, Status] = {}
         self.topics: list[tuple[int, Topic]] = []
         self.configs: list[tuple[int, Config]] = []
         self.blocks: list[EncodedBlock] = []
@@ -137,6 +151,8 @@ class Plan:
             if gone := self._gone(batch, bound):
                 return Ack(batch.number, gone=gone)
             self.numbers[batch.writer] = self.new_numbers[batch.writer] = batch.number
+            if batch.status:
+                self.statuses[batch.writer] = batch.status
             for declaration in batch.declarations:
                 self._declare(declaration)
         rejected = self._bind(batch, new)
@@ -353,6 +369,7 @@ class SqlStore(Store):
         session.executemany(_PUT_BLOCK, plan.rows)
         sizes.add(session, plan.rows)
         session.executemany(_PUT_NUMBER, numbers)
+        statuses.put(session, plan.statuses, now)
         if plan.topics or plan.configs or plan.blocks:
             session.execute(_SET_CLOCK, (plan.seq, shard))
 
@@ -436,6 +453,11 @@ class SqlStore(Store):
         return [TopicSize(*topic) for topic in topics] + [
             TopicSize(scope_, "", 0, size, when) for scope_, size, when in configs
         ]
+
+    def reports(self) -> list[Report]:
+        """See Store."""
+        with self._reading() as session:
+            return statuses.reports(session)
 
     def lengths(self, topic: int) -> Mapping[int, int]:
         """See Store."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, ClassVar
@@ -16,7 +17,19 @@ import pytest
 from streamvis.codec import EncodedBlock, decode, encode
 from streamvis.columns import Block
 from streamvis.errors import ConflictError, NotFoundError, UsageError
-from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Size, Topic, TopicSize, Usage, unpack_cursor
+from streamvis.records import (
+    CONFIGS,
+    Ack,
+    Batch,
+    Config,
+    Declaration,
+    Size,
+    Status,
+    Topic,
+    TopicSize,
+    Usage,
+    unpack_cursor,
+)
 from streamvis.storage.base import Commit, Store, Submission
 
 COLUMNS = ("x", "y")
@@ -35,13 +48,14 @@ class StoreStream:
         *blocks: EncodedBlock,
         declare: Sequence[Declaration] = (),
         configs: Sequence[Config] = (),
+        status: Status | None = None,
         number: int | None = None,
     ) -> Submission:
         """The next batch, or the one of that number."""
         if number is None:
             number = self.number
             self.number += 1
-        batch = Batch(self.writer, number, tuple(declare), tuple(configs), tuple(blocks))
+        batch = Batch(self.writer, number, tuple(declare), tuple(configs), tuple(blocks), status)
         return Submission(batch, self.bindings)
 
 
@@ -114,6 +128,43 @@ class StoreContract(ABC):
         store = self.open(tmp_path)
         yield store
         store.close()
+
+    # ---- what writers say about themselves
+
+    def test_the_latest_status_of_each_writer_is_kept(self, store: Store) -> None:
+        """It is no change for readers; a batch that was stored before does not bring its old one back."""
+        first, second = StoreStream("a"), StoreStream("b")
+        running, finished = (Status("run", state, 10, 1, 2, '{"points": 3}') for state in ("running", "finished"))
+        repeated = first.next(points(1), declare=[loss()], status=running)
+        began = time.time()
+        append(store, repeated, second.next(status=replace(running, started=0.5)))
+        seq = store.seq()
+        append(store, first.next(status=finished), second.next())
+        store.append([Submission(repeated.batch, {})])
+        assert store.seq() == seq
+        reports = store.reports()
+        assert [(it.writer, it.status) for it in reports] == [("b", replace(running, started=0.5)), ("a", finished)]
+        assert all(began <= report.heard <= time.time() for report in reports)
+
+    def test_statuses_of_scopes_in_the_trash_are_left_out(self, store: Store) -> None:
+        """Until something is written there again, or it is restored."""
+        stream = StoreStream()
+        append(
+            store,
+            stream.next(declare=[loss()], configs=[Config("run", {"a": 1})], status=Status("run", "running", 10, 1, 2)),
+        )
+        append(
+            store,
+            StoreStream("b").next(configs=[Config("config", {"a": 1})], status=Status("config", "running", 10, 1, 2)),
+        )
+        append(store, StoreStream("c").next(status=Status("nothing", "running", 10, 1, 2)))
+        assert [report.status.scope for report in store.reports()] == ["config", "nothing", "run"]
+        store.delete("run")
+        store.delete("config")
+        assert [report.status.scope for report in store.reports()] == ["nothing"]
+        store.restore("run")
+        store.set_config(Config("config", {"b": 1}))
+        assert [report.status.scope for report in store.reports()] == ["config", "nothing", "run"]
 
     # ---- one clock
 

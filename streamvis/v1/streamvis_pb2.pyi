@@ -134,6 +134,7 @@ class Batch(google.protobuf.message.Message):
     NUMBER_FIELD_NUMBER: builtins.int
     DECLARATIONS_FIELD_NUMBER: builtins.int
     CONFIGS_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
     BLOCKS_FIELD_NUMBER: builtins.int
     writer: builtins.str
     number: builtins.int
@@ -143,6 +144,10 @@ class Batch(google.protobuf.message.Message):
     @property
     def configs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Config]: ...
     @property
+    def status(self) -> global___Status:
+        """kept in the place of the writer's last one"""
+
+    @property
     def blocks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Block]: ...
     def __init__(
         self,
@@ -151,11 +156,48 @@ class Batch(google.protobuf.message.Message):
         number: builtins.int = ...,
         declarations: collections.abc.Iterable[global___Declaration] | None = ...,
         configs: collections.abc.Iterable[global___Config] | None = ...,
+        status: global___Status | None = ...,
         blocks: collections.abc.Iterable[global___Block] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["blocks", b"blocks", "configs", b"configs", "declarations", b"declarations", "number", b"number", "writer", b"writer"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["blocks", b"blocks", "configs", b"configs", "declarations", b"declarations", "number", b"number", "status", b"status", "writer", b"writer"]) -> None: ...
 
 global___Batch = Batch
+
+@typing.final
+class Status(google.protobuf.message.Message):
+    """What a writer says about itself. Times are Unix seconds by its own clock."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    HEARTBEAT_FIELD_NUMBER: builtins.int
+    STARTED_FIELD_NUMBER: builtins.int
+    UPDATED_FIELD_NUMBER: builtins.int
+    COUNTERS_FIELD_NUMBER: builtins.int
+    scope: builtins.str
+    state: builtins.str
+    """running, stalled, finished or crashed"""
+    heartbeat: builtins.float
+    """seconds after which the next status comes at the latest, while it runs"""
+    started: builtins.float
+    updated: builtins.float
+    counters: builtins.str
+    """a JSON object"""
+    def __init__(
+        self,
+        *,
+        scope: builtins.str = ...,
+        state: builtins.str = ...,
+        heartbeat: builtins.float = ...,
+        started: builtins.float = ...,
+        updated: builtins.float = ...,
+        counters: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["counters", b"counters", "heartbeat", b"heartbeat", "scope", b"scope", "started", b"started", "state", b"state", "updated", b"updated"]) -> None: ...
+
+global___Status = Status
 
 @typing.final
 class Ack(google.protobuf.message.Message):
@@ -736,6 +778,69 @@ class TopicSize(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_deleted", b"_deleted"]) -> typing.Literal["deleted"] | None: ...
 
 global___TopicSize = TopicSize
+
+@typing.final
+class RunsRequest(google.protobuf.message.Message):
+    """---- runs"""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCOPE_FILTER_FIELD_NUMBER: builtins.int
+    scope_filter: builtins.str
+    """RE2, as in Query"""
+    def __init__(
+        self,
+        *,
+        scope_filter: builtins.str | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_scope_filter", b"_scope_filter", "scope_filter", b"scope_filter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_scope_filter", b"_scope_filter", "scope_filter", b"scope_filter"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_scope_filter", b"_scope_filter"]) -> typing.Literal["scope_filter"] | None: ...
+
+global___RunsRequest = RunsRequest
+
+@typing.final
+class RunInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    STARTED_FIELD_NUMBER: builtins.int
+    UPDATED_FIELD_NUMBER: builtins.int
+    NAMES_FIELD_NUMBER: builtins.int
+    POINTS_FIELD_NUMBER: builtins.int
+    BYTES_FIELD_NUMBER: builtins.int
+    COUNTERS_FIELD_NUMBER: builtins.int
+    scope: builtins.str
+    status: builtins.str
+    """a Status's state, crashed after three silent heartbeats, or unknown without a Status"""
+    started: builtins.float
+    updated: builtins.float
+    names: builtins.int
+    points: builtins.int
+    bytes: builtins.int
+    counters: builtins.str
+    """a JSON object"""
+    def __init__(
+        self,
+        *,
+        scope: builtins.str = ...,
+        status: builtins.str = ...,
+        started: builtins.float | None = ...,
+        updated: builtins.float | None = ...,
+        names: builtins.int = ...,
+        points: builtins.int = ...,
+        bytes: builtins.int = ...,
+        counters: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_started", b"_started", "_updated", b"_updated", "started", b"started", "updated", b"updated"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_started", b"_started", "_updated", b"_updated", "bytes", b"bytes", "counters", b"counters", "names", b"names", "points", b"points", "scope", b"scope", "started", b"started", "status", b"status", "updated", b"updated"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_started", b"_started"]) -> typing.Literal["started"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_updated", b"_updated"]) -> typing.Literal["updated"] | None: ...
+
+global___RunInfo = RunInfo
 
 @typing.final
 class StatsRequest(google.protobuf.message.Message):

@@ -64,6 +64,11 @@ class StreamvisStub(object):
                 request_serializer=streamvis_dot_v1_dot_streamvis__pb2.SizesRequest.SerializeToString,
                 response_deserializer=streamvis_dot_v1_dot_streamvis__pb2.TopicSize.FromString,
                 )
+        self.Runs = channel.unary_stream(
+                '/streamvis.v1.Streamvis/Runs',
+                request_serializer=streamvis_dot_v1_dot_streamvis__pb2.RunsRequest.SerializeToString,
+                response_deserializer=streamvis_dot_v1_dot_streamvis__pb2.RunInfo.FromString,
+                )
         self.Stats = channel.unary_unary(
                 '/streamvis.v1.Streamvis/Stats',
                 request_serializer=streamvis_dot_v1_dot_streamvis__pb2.StatsRequest.SerializeToString,
@@ -144,6 +149,13 @@ class StreamvisServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Runs(self, request, context):
+        """How runs are doing, by what their writers last said: scopes that are not in the trash, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Stats(self, request, context):
         """What the server has done since it started, and how it is doing.
         """
@@ -203,6 +215,11 @@ def add_StreamvisServicer_to_server(servicer, server):
                     servicer.Sizes,
                     request_deserializer=streamvis_dot_v1_dot_streamvis__pb2.SizesRequest.FromString,
                     response_serializer=streamvis_dot_v1_dot_streamvis__pb2.TopicSize.SerializeToString,
+            ),
+            'Runs': grpc.unary_stream_rpc_method_handler(
+                    servicer.Runs,
+                    request_deserializer=streamvis_dot_v1_dot_streamvis__pb2.RunsRequest.FromString,
+                    response_serializer=streamvis_dot_v1_dot_streamvis__pb2.RunInfo.SerializeToString,
             ),
             'Stats': grpc.unary_unary_rpc_method_handler(
                     servicer.Stats,
@@ -386,6 +403,23 @@ class Streamvis(object):
         return grpc.experimental.unary_stream(request, target, '/streamvis.v1.Streamvis/Sizes',
             streamvis_dot_v1_dot_streamvis__pb2.SizesRequest.SerializeToString,
             streamvis_dot_v1_dot_streamvis__pb2.TopicSize.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Runs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/streamvis.v1.Streamvis/Runs',
+            streamvis_dot_v1_dot_streamvis__pb2.RunsRequest.SerializeToString,
+            streamvis_dot_v1_dot_streamvis__pb2.RunInfo.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -79,6 +79,12 @@ class StreamvisStub:
     ]
     """What each topic takes: the live ones, or those in the trash."""
 
+    Runs: grpc.UnaryStreamMultiCallable[
+        streamvis.v1.streamvis_pb2.RunsRequest,
+        streamvis.v1.streamvis_pb2.RunInfo,
+    ]
+    """How runs are doing, by what their writers last said: scopes that are not in the trash, oldest first."""
+
     Stats: grpc.UnaryUnaryMultiCallable[
         streamvis.v1.streamvis_pb2.StatsRequest,
         streamvis.v1.streamvis_pb2.StatsReply,
@@ -145,6 +151,12 @@ class StreamvisAsyncStub:
         streamvis.v1.streamvis_pb2.TopicSize,
     ]
     """What each topic takes: the live ones, or those in the trash."""
+
+    Runs: grpc.aio.UnaryStreamMultiCallable[
+        streamvis.v1.streamvis_pb2.RunsRequest,
+        streamvis.v1.streamvis_pb2.RunInfo,
+    ]
+    """How runs are doing, by what their writers last said: scopes that are not in the trash, oldest first."""
 
     Stats: grpc.aio.UnaryUnaryMultiCallable[
         streamvis.v1.streamvis_pb2.StatsRequest,
@@ -232,6 +244,14 @@ class StreamvisServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[streamvis.v1.streamvis_pb2.TopicSize], collections.abc.AsyncIterator[streamvis.v1.streamvis_pb2.TopicSize]]:
         """What each topic takes: the live ones, or those in the trash."""
+
+    @abc.abstractmethod
+    def Runs(
+        self,
+        request: streamvis.v1.streamvis_pb2.RunsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[streamvis.v1.streamvis_pb2.RunInfo], collections.abc.AsyncIterator[streamvis.v1.streamvis_pb2.RunInfo]]:
+        """How runs are doing, by what their writers last said: scopes that are not in the trash, oldest first."""
 
     @abc.abstractmethod
     def Stats(
