@@ -138,8 +138,10 @@ def test_its_glyph_draws_a_plot(
     ink = {}
     for width in (4, 12):
         plots = tmp_path / f"{width}.yaml"
-        options = f"columns: [x, y], glyph_kwargs: {{line_width: {width}.0}}, color: {{palette: Set1_3}}"
-        plots.write_text(f"loss: {{glyph_kind: bold, {options}}}\n")
+        options = (
+            f"columns: [x, y], ignore: [exact], glyph_kwargs: {{line_width: {width}.0}}, color: {{palette: Set1_3}}"
+        )
+        plots.write_text(f"loss: {{glyph_kind: stems, {options}}}\n")
         command = [interpreter, "-c", SERVE, server.uri, plots]
         with (
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as viewer,

@@ -113,10 +113,17 @@ def last(grpc_uri: str, scope: str) -> None:
 
 @hookimpl
 def streamvis_glyphs() -> dict[str, Any]:
-    """`glyph_kind: bold`: a line that is seen from the back row."""
+    """`glyph_kind: stems`."""
     from streamvis_viewer.glyphs import Glyph, LineOptions
 
-    class BoldOptions(LineOptions):
-        line_width: float = 6.0
+    return {"stems": Glyph(LineOptions, "streamvis_example:stems")}
 
-    return {"bold": Glyph(BoldOptions, "streamvis_viewer.layers:LineLayer", thins="extremes")}
+
+def stems(key: str, line_width: float, alpha: float) -> Any:
+    """A line from zero to each point: one of Bokeh's own glyphs, which the page feeds with a row per point."""
+    from bokeh.models import Segment
+
+    from streamvis_viewer.stock import fed
+
+    glyph = Segment(x0="x", y0=0, x1="x", y1="y", line_color="color", line_width=line_width, line_alpha=alpha)
+    return fed(key, glyph, "points")
