@@ -43,7 +43,7 @@ window.paintedPoints = async count => {
   const {layers} = await import("/assets/layers.js");
   for (;;) {
     const view = [...layers.values()][0];
-    if (view?.stats.points >= count && view.stats.paints > 0) { await frame(); return Date.now(); }
+    if (view?.stats.total >= count && view.stats.paints > 0) { await frame(); return Date.now(); }
     await frame();
   }
 };

@@ -11,9 +11,10 @@ import {Levels} from "./levels.js";
 import {Sheet, rasterLines, rasterPoints} from "./raster.js";
 
 
-const FEW_POINTS = 5_000; // up to so many, an exact paint that took long was only interrupted
+const FEW_POINTS = 5_000; // up to so many, an exact picture that took long was only interrupted
 const MANY_POINTS = 150_000; // beyond so many, it takes long whatever the last one took
 const SLOW_MS = 40;
+const MS_PER_POINT = 1e-3; // of an exact picture, as long as none was drawn
 const REST_MS = 250;
 const GHOST = 0.25; // the opacity of a line beside its moving average
 const REST_PER_PAINT = 2; // the exact picture of a busy plot shall not take most of the time
@@ -25,7 +26,7 @@ const {DataRenderer, DataRendererView} = Bokeh.require("models/renderers/data_re
 
 /** Decides when a picture is drawn by raster.js, and asks for the exact one when it has rested. */
 class Haste {
-  exact_ms = 0; // what the last exact picture took
+  #rate = MS_PER_POINT; // of an exact picture
   #request;
   #picture = [];
   #exact = true; // what this picture is drawn by
@@ -41,9 +42,15 @@ class Haste {
     if (picture.every((value, i) => value === this.#picture[i])) return !this.#exact;
     this.cancel();
     this.#picture = picture;
-    this.#exact = points <= MANY_POINTS && (points <= FEW_POINTS || this.exact_ms <= SLOW_MS);
-    if (!this.#exact) this.#timer = setTimeout(() => this.#await(), Math.max(REST_MS, REST_PER_PAINT * this.exact_ms));
+    const expected = points * this.#rate;
+    this.#exact = points <= MANY_POINTS && (points <= FEW_POINTS || expected <= SLOW_MS);
+    if (!this.#exact) this.#timer = setTimeout(() => this.#await(), Math.max(REST_MS, REST_PER_PAINT * expected));
     return !this.#exact;
+  }
+
+  /** How long an exact picture of so many points took; one of few says little. */
+  note(ms, points) {
+    if (points > FEW_POINTS) this.#rate = ms / points;
   }
 
   cancel() {
@@ -70,6 +77,7 @@ class Layer {
   #painters = new Map(); // by set of points, and by the column that is drawn along y
   #paints = 0;
   #points = 0;
+  #total = 0;
   #paint_ms = 0;
   #painted = "exact";
   #sheet = null;
@@ -95,7 +103,14 @@ class Layer {
   }
 
   get stats() {
-    return {backend: this.backend, paints: this.#paints, points: this.#points, paint_ms: this.#paint_ms, painted: this.#painted};
+    return {
+      backend: this.backend,
+      paints: this.#paints,
+      points: this.#points, // that were painted last
+      total: this.#total, // that there were then, in the browser or not
+      paint_ms: this.#paint_ms,
+      painted: this.#painted,
+    };
   }
 
   get origin() {
@@ -106,7 +121,7 @@ class Layer {
     return this.#levels.base.count;
   }
 
-  /** All points anew; `level`: {budget, thins} where they are not all that there are, see levels.js. */
+  /** All points anew; `level`: {budget, thins, total} where they are not all that there are, see levels.js. */
   replace(points, level) {
     this.#levels.replace(points, level);
     this.#changed();
@@ -217,7 +232,7 @@ class Layer {
     const fine = this.#levels.finest(view);
     this.#painted = fine?.image ? this.#paintImage(ctx, fine) : this.#paintSeries(ctx, fine?.series ?? this.#levels.base);
     this.#paint_ms = performance.now() - began;
-    if (this.#painted === "exact") this.#haste.exact_ms = this.#paint_ms;
+    this.#total = this.#levels.total;
     this.#paints++;
     this.onpaint?.(view);
   }
@@ -232,7 +247,9 @@ class Layer {
     const plots = (series.vertical === "s" ? ["y", "s"] : ["y"]).map(vertical => this.#plot(series, vertical));
     if (plots.some(plot => !plot)) return "exact";
     const context = isRaster(ctx) ? sharedContext() : null;
-    const hasty = !context && this.#isLiveCanvas(ctx) && this.#haste.isDue(this.#picture(plots[0]), countPoints(series));
+    const live = !context && this.#isLiveCanvas(ctx);
+    const began = performance.now();
+    const hasty = live && this.#haste.isDue(this.#picture(plots[0]), countPoints(series));
     for (const plot of plots) {
       const style = {...this.#view.pen};
       if (plot.vertical !== series.vertical) style.alpha *= GHOST;
@@ -240,7 +257,12 @@ class Layer {
       else if (hasty) this.#points = this.#view.paint_raster((this.#sheet ??= new Sheet()), ctx, plot, style);
       else this.#points = this.#view.paint_canvas(ctx, plot, style);
     }
-    return hasty ? "raster" : "exact";
+    if (hasty) return "raster";
+    if (live && this.#points > FEW_POINTS) {
+      ctx.getImageData(0, 0, 1, 1); // now the browser draws what it has only noted until here: most of the time it takes
+      this.#haste.note(performance.now() - began, this.#points);
+    }
+    return "exact";
   }
 
   #painter({series, vertical}) {

@@ -15,6 +15,7 @@ export class Levels {
   base = new PackedSeries();
   budget = 0; // points of each series of a thinned base; 0: it holds all points
   thins = "extremes"; // what a thinned base kept
+  total = 0; // points that there are, here or not
   #fine = null; // {series or image, view, slots: has this slot → 0 or 1, or null for all, value, exact}
   #detail = new PackedSeries();
   #value = null; // that is selected
@@ -24,14 +25,15 @@ export class Levels {
     return this.#fine?.series ? [this.base, this.#detail] : [this.base];
   }
 
-  replace(points, {budget = 0, thins = "extremes"} = {}) {
+  replace(points, {budget = 0, thins = "extremes", total = points.x.length} = {}) {
     this.base.replace(points);
-    Object.assign(this, {budget, thins});
+    Object.assign(this, {budget, thins, total});
     this.#fine = null;
   }
 
   append(points) {
     this.base.append(points);
+    this.total += points.x.length;
     if (this.#fine?.series) this.#detail.append(this.#within(points));
   }
 
