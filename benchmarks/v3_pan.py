@@ -1,4 +1,4 @@
-"""V3: one frame of a pan, from the change of the range to the pixels; without a yardstick."""
+"""V3: a frame of a pan, from the change of the range to the pixels; beside it Bokeh's `scatter` of a million points."""
 
 from __future__ import annotations
 
@@ -6,33 +6,15 @@ import statistics
 from collections.abc import Iterator
 
 import numpy as np
-from _harness import logger_options, show
-from _page import browser, open_page, viewer
+from _harness import REPEATS, logger_options, show
+from _page import backend, browser, open_page, viewer
+from _stock import stock
+from playwright.sync_api import Browser
 
 from streamvis import DataLogger
 
 FRAMES = 20
-
-# Milliseconds of each frame of a pan by 2 pixels; reading a pixel makes a canvas draw what it has only noted.
-PAN = """async frames => {
-  const {layers} = await import("/assets/layers.js");
-  const {plot_view} = [...layers.values()][0];
-  const {x_range} = plot_view.model, {ctx} = plot_view.canvas_view.primary;
-  const step = (x_range.end - x_range.start) * 2 / plot_view.frame.bbox.width;
-  const times = [];
-  for (let i = 0; i < frames; i++) {
-    const began = performance.now();
-    const painted = new Promise(resolve => {
-      const done = () => { plot_view.repainted.disconnect(done); resolve(); };
-      plot_view.repainted.connect(done);
-    });
-    x_range.setv({start: x_range.start + step, end: x_range.end + step}, {sync: false});
-    await painted;
-    ctx.getImageData(0, 0, 1, 1);
-    times.push(performance.now() - began);
-  }
-  return times;
-}"""
+MILLION = 1_000_000
 
 
 def main() -> None:
@@ -40,27 +22,44 @@ def main() -> None:
     rng = np.random.default_rng(0)
     series, points = 2000, 1000
     lines = np.arange(series, dtype="f4")[:, None] + rng.standard_normal((series, points)).astype("f4")
-    _measure("2,000 lines x 1,000", "lines", iter([(np.arange(points), lines)]), at_most=80)
-    for millions, at_most in ((1, 50), (5, 80)):
-        clouds = (rng.standard_normal((2, 1_000_000), dtype="f4") for _ in range(millions))
-        _measure(f"{millions} M points", "points", ((x, y) for x, y in clouds), at_most=at_most)
+    clouds = [rng.standard_normal((2, MILLION), dtype="f4") for _ in range(5)]
+    with browser() as running:
+        peer = ("scatter", scatter(running, clouds[0]))
+        ours(running, "2,000 lines x 1,000", "lines", iter([(np.arange(points), lines)]), at_most=80)
+        ours(running, "1 M points", "points", iter(clouds[:1]), at_most=50, peer=peer)
+        ours(running, "5 M points", "points", iter(clouds), at_most=80)
 
 
-def _measure(what: str, plot: str, data: Iterator[tuple[np.ndarray, np.ndarray]], *, at_most: float) -> None:
-    with viewer() as (server, address), browser() as running:
+def ours(  # noqa: PLR0913 - what, and its goal
+    running: Browser,
+    what: str,
+    plot: str,
+    data: Iterator[tuple[np.ndarray, np.ndarray]],
+    *,
+    at_most: float,
+    peer: tuple[str, float] | None = None,
+) -> None:
+    """Prints the median frame of what is logged."""
+    with viewer() as made:
         total = 0
-        with DataLogger("run", **logger_options(server)) as logger:
+        with DataLogger("run", **logger_options(made.server)) as logger:
             for number, (x, y) in enumerate(data):
                 logger.write(plot if plot == "lines" else f"{plot}{number}", x=x, y=y)
                 total += y.size
-        page = open_page(running, address.replace("rows=lines", f"rows={plot}"))
+        page = open_page(running, made.page(f"rows={plot}"))
         page.evaluate("count => window.paintedPoints(count)", total)
-        times = page.evaluate(PAN, FRAMES)
-        backend = page.evaluate(BACKEND)
-    show(f"V3 pan {what} ({backend})", statistics.median(times), "ms", at_most=at_most)
+        page.evaluate("window.settled()")
+        times = page.evaluate("frames => window.panOurs(frames)", FRAMES)
+        how = page.evaluate("window.layerStats()")["painted"]
+        drawn_by = backend(page)
+        page.close()
+    show(f"V3 pan {what} ({drawn_by}, {how})", statistics.median(times), "ms", peer=peer, at_most=at_most)
 
 
-BACKEND = "async () => [...(await import('/assets/layers.js')).layers.values()][0].backend"
+def scatter(running: Browser, cloud: np.ndarray) -> float:
+    """Milliseconds of a frame, the median."""
+    with stock(running, lambda plot: plot.scatter(cloud[0], cloud[1], size=4), x=(-5, 5), y=(-5, 5)) as page:
+        return float(statistics.median(page.page.evaluate("frames => window.panStock(frames)", REPEATS)))
 
 
 if __name__ == "__main__":

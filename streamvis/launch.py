@@ -38,6 +38,11 @@ class Child:
         self._reader.start()
 
     @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether the process is alive."""
         return self._process.poll() is None

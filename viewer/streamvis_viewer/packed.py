@@ -26,8 +26,8 @@ class Rows:
 
     slots: Array
     columns: tuple[Array, ...]
-    ascends: bool
-    """Whether x does, in every row."""
+    ascends: bool = False
+    """Whether it is known that x does, in every row."""
 
     @property
     def points(self) -> int:
@@ -64,11 +64,23 @@ class Points:
         return len(self.columns[0])
 
 
-def whole(rows: Rows) -> Points:
-    """All points of some rows."""
-    shape = (len(rows.slots), rows.columns[0].shape[1])
-    columns = tuple(np.broadcast_to(values, shape).reshape(-1) for values in rows.columns)
-    return Points(rows.slots, np.full(len(rows.slots), shape[1], "<u4"), columns)
+def whole(rows: Sequence[Rows], columns: int) -> Points:
+    """All points of these rows; of none so many columns."""
+    if not rows:
+        return joined([], columns)
+    lengths = [part.columns[0].shape[1] for part in rows]
+    counts = np.repeat(np.array(lengths, "<u4"), [len(part.slots) for part in rows])
+    parts = ([_flat(part, number) for part in rows] for number in range(columns))
+    return Points(np.concatenate([part.slots for part in rows]), counts, tuple(map(np.concatenate, parts)))
+
+
+def _flat(rows: Rows, number: int) -> Array:
+    """A column, row after row."""
+    values = rows.columns[number]
+    if len(rows.slots) == 1:
+        one: Array = values[0]
+        return one
+    return np.broadcast_to(values, (len(rows.slots), values.shape[1])).reshape(-1)
 
 
 def picked(rows: Rows, picks: lod.Picks) -> Points:

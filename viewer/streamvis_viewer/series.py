@@ -49,14 +49,18 @@ class Column:
             self._checked = self._length
         return self._ascends
 
-    def append(self, values: Array) -> None:
-        """Adds points: shape (k or 1, n)."""
+    def append(self, values: Array) -> int:
+        """Adds points: shape (k or 1, n). Returns how many bytes were allocated for that."""
         held, begin = self._values, self._length
         end = begin + values.shape[1]
         if values.dtype != held.dtype or end > held.shape[1] or values.shape[0] > held.shape[0]:
-            held = self._make_room(values, end)
+            held, before = self._make_room(values, end), held.nbytes
+            gained = held.nbytes - before
+        else:
+            gained = 0
         held[:, begin:end] = values
         self._length = end
+        return gained
 
     def _make_room(self, values: Array, length: int) -> Array:
         rows = max(self._values.shape[0], values.shape[0])
@@ -95,10 +99,10 @@ class Run:
         """What is allocated."""
         return sum(column.nbytes for column in self._columns.values())
 
-    def append(self, columns: Mapping[str, Array]) -> None:
-        """Adds points of all indexes, from arrays of shape (count or 1, n)."""
-        for name, values in columns.items():
-            self._columns[name].append(values)
+    def append(self, columns: Mapping[str, Array]) -> int:
+        """Adds points of all indexes, from arrays of shape (count or 1, n). Returns how many bytes were allocated."""
+        held = self._columns
+        return sum([held[name].append(values) for name, values in columns.items()])
 
     def columns(self) -> dict[str, Array]:
         """All points: arrays of shape (count or 1, length), which later points leave as they are."""
@@ -121,13 +125,11 @@ def _rows(columns: Mapping[str, Array], first: int, index: int, end: int) -> dic
     }
 
 
-def _wide(block: Block) -> dict[str, Array]:
-    """The block's columns, each with as many points as the block."""
-    points = block.shape[1]
-    return {
-        name: values if values.shape[1] == points else np.broadcast_to(values, (values.shape[0], points))
-        for name, values in block.columns.items()
-    }
+def _wide(columns: Mapping[str, Array], points: int) -> Mapping[str, Array]:
+    """A block's columns, each with all of its points."""
+    if all(values.shape[1] == points for values in columns.values()):
+        return columns
+    return {name: np.broadcast_to(values, (values.shape[0], points)) for name, values in columns.items()}
 
 
 class _TopicPoints:
@@ -142,13 +144,12 @@ class _TopicPoints:
 
     def append(self, block: Block) -> tuple[list[Run], bool]:
         """The runs that have grown, and whether other runs had to be cut for that."""
-        index, end = block.index, block.index + block.shape[0]
-        columns = _wide(block)
+        count, points = block.shape
+        index, end = block.index, block.index + count
+        columns = _wide(block.columns, points)
         run = self._exact.get((index, end))
         if run is not None:
-            self.nbytes -= run.nbytes
-            run.append(columns)
-            self.nbytes += run.nbytes
+            self.nbytes += run.append(columns)
             return [run], False
         return self._weave(block.topic, index, end, columns)
 

@@ -185,7 +185,7 @@ class View:
         self._strips.forget(topic)
         self.points, self.gaps = 0, Counter()
         for strip in self._strips:
-            self._measure(self._rows(strip))
+            self._measure(self._columns(strip), len(strip.slots))
         if self.thinned and self.points <= THINNED_POINTS:
             self.thinned = False
             self._rebase()
@@ -198,15 +198,20 @@ class View:
             return
         touched, self._touched = self._touched, {}
         new = [self._take(strip) for strip in self._grown(touched)]
-        for rows in new:
-            self._measure(rows)
-        many = sum(rows.points for rows in new) > WHOLE_POINTS
+        count = sum(rows.points for rows in new)
+        if count > WHOLE_POINTS or not self._begun:
+            for rows in new:
+                self._measure(rows.columns, len(rows.slots))
+            points = None
+        else:
+            points = packed.whole(new, len(self.shown.packed))
+            self._measure([values[np.newaxis] for values in points.columns], 1)
         outgrown = not self.thinned and self.points > WHOLE_POINTS
         self.thinned |= outgrown
-        if self._limits.move() or many or outgrown:
+        if self._limits.move() or count > WHOLE_POINTS or outgrown:
             self._rebase()
-        elif self._begun:
-            self._note(new)
+        elif points and points.total:
+            self._note(points)
 
     def _grown(self, runs: Iterable[Run]) -> list[Strip]:
         grown: dict[Strip, None] = {}
@@ -221,29 +226,29 @@ class View:
 
     def _take(self, strip: Strip) -> Rows:
         begin, strip.taken = strip.taken, strip.run.length
-        return self._rows(strip, begin)
+        return Rows(strip.slots, self._columns(strip, begin))
 
-    def _rows(self, strip: Strip, begin: int = 0) -> Rows:
+    def _columns(self, strip: Strip, begin: int = 0) -> tuple[Array, ...]:
         columns = strip.run.columns()
-        lacking = np.broadcast_to(np.nan, (1, strip.taken))  # a topic without the column of a slider
-        packed_columns = tuple(columns.get(name, lacking)[:, begin : strip.taken] for name in self.shown.packed)
-        return Rows(strip.slots, packed_columns, strip.run.column(self.shown.columns[0]).ascends)
+        names = self.shown.packed
+        if not columns.keys() >= set(names):  # a topic without the column of a slider
+            columns |= dict.fromkeys(set(names) - columns.keys(), np.broadcast_to(np.nan, (1, strip.taken)))
+        return tuple(columns[name][:, begin : strip.taken] for name in names)
 
-    def _measure(self, rows: Rows) -> None:
-        self.points += rows.points
-        x, y = rows.columns[:2]
+    def _measure(self, columns: Sequence[Array], rows: int) -> None:
+        """Takes note of points: arrays of shape (rows or 1, n)."""
+        x, y = columns[:2]
+        self.points += rows * x.shape[1]
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             nan = np.isnan(x) | np.isnan(y)
             infinite = (np.isinf(x) | np.isinf(y)) & ~nan
-            each = len(rows.slots) // len(nan)
+            each = rows // len(nan)
             self.gaps.update({"nan": int(nan.sum()) * each, "inf": int(infinite.sum()) * each})
-        self._limits.widen(rows.columns)
+        self._limits.widen(columns)
 
-    def _note(self, new: Sequence[Rows]) -> None:
-        points = packed.joined([packed.whole(rows) for rows in new], len(self.shown.packed))
-        if len(points.slots):
-            columns = packed.offsets(points.columns, self._limits.origin)
-            self._log.append(Points(points.slots, points.counts, columns))
+    def _note(self, points: Points) -> None:
+        columns = packed.offsets(points.columns, self._limits.origin)
+        self._log.append(Points(points.slots, points.counts, columns))
         for lens, base in list(self._bases.items()):
             if self._log.total - base.logged > THINNED_POINTS:
                 del self._bases[lens]
@@ -344,7 +349,7 @@ class View:
 
         def make(plot: int) -> bytes:
             if not budget:
-                pieces = [packed.whole(part) for part in there.rows]
+                pieces = [packed.whole(there.rows, len(there.origin))]
             elif extremes:
                 pieces = packed.lines(there.rows, lod.Window(lod.Span(log=lens.log_x), budget, budget), there.smooth)
             else:
@@ -361,7 +366,8 @@ class View:
         return Later(partial(answer, plot, look, self.shown, self._snapshot(strips, lens)))
 
     def _snapshot(self, strips: Iterable[Strip], lens: Lens) -> Snapshot:
-        rows = tuple(self._rows(strip) for strip in strips)
+        x = self.shown.columns[0]
+        rows = tuple(Rows(strip.slots, self._columns(strip), strip.run.column(x).ascends) for strip in strips)
         smooth = lens.smooth if self.thinned else 0.0
         return Snapshot(rows, len(self._slots.all), tuple(self._limits.origin), smooth)
 
