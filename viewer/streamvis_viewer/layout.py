@@ -12,13 +12,15 @@ from streamvis_viewer.query import Query, UrlError, one_of
 from streamvis_viewer.schema import KeyPart, Plot, Schema, key_parts
 
 AXES = ("lin", "xlog", "ylog", "xylog")
-SHOWN = ("rows", "cols", "width", "height", "scopes", "names", "axes", "window", "stride", "filter", "ignore", "color")
+GRID = ("rows", "cols", "width", "height")
+"""Keys that say where the plots stand."""
+SHOWN = ("scopes", "names", "x", "axes", "window", "stride", "filter", "ignore", "color")
 """Keys that say what the plots show; `smooth` is one too."""
 LOOK = ("smooth", "xrange", "yrange", "fit", "at", "speed", "group", "runs", "hide", "only")
 """Keys that mirror the controls that a person has moved; the page's script reads them."""
 PAGE = ("link", "cross", "drag", "focus", "theme", "panel", "gl")
 """Likewise, for what concerns the page as a whole."""
-KEYS = (*SHOWN, *LOOK, *PAGE)
+KEYS = (*GRID, *SHOWN, *LOOK, *PAGE)
 
 GROUPS = ("label", "scope", "name", "index")
 HIDDEN = re.compile(rf"([{''.join(group[0] for group in GROUPS)}]):.*", re.DOTALL)
@@ -37,6 +39,8 @@ class Cell:
     plot: str
     weight: float = 1.0
     names: str = ".*"
+    x: str = ""
+    """The horizontal column; empty: the schema's."""
     axes: str = "lin"
     color: tuple[KeyPart, ...] | None = None
 
@@ -157,7 +161,8 @@ class _Reader:
         colors = self.query.list(
             "color", count, _color, None, "letters of s, n, i and (HYPERPARAMETER) per plot, such as s or s(lr)"
         )
-        cells = (Cell(f"p{n}", plot, weights[n], names[n], axes[n], colors[n]) for n, plot in enumerate(plots))
+        over = self.query.list("x", count, str, "", "columns, or nothing, one per plot")
+        cells = (Cell(f"p{n}", plot, weights[n], names[n], over[n], axes[n], colors[n]) for n, plot in enumerate(plots))
         return (Track(weight, tuple(islice(cells, len(track)))) for weight, track in zip(outer, grid, strict=True))
 
     def _names(self, plots: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from streamvis_viewer.addresses import check_grpc_uri
 from streamvis_viewer.catalog import Catalog
 from streamvis_viewer.feed import Feed
 from streamvis_viewer.layout import Page, parse
-from streamvis_viewer.notes import FurtherColumns, differ
+from streamvis_viewer.notes import Columns, differ
 from streamvis_viewer.schema import Plot, Schema, infer
 from streamvis_viewer.series import SeriesStore
 from streamvis_viewer.tabs import Views
@@ -35,7 +35,7 @@ class Live:
         self._feed = Feed(lambda: _subscription(grpc_uri), self)
         self.views = Views(self.store, self._feed, describe=self._describe)
         self._file = file
-        self._columns = FurtherColumns(self.catalog)
+        self._columns = Columns(self.catalog)
         self._inferred = -1, Schema()
         self._heard = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -128,7 +128,7 @@ class Live:
         return {
             "schema": {"error": self._error, "changed": differ(page, plots, self.schema().plots)},
             "configs": self.catalog.config_keys,
-            "columns": self._columns.of(page, plots),
+            **self._columns.of(page, plots),
         }
 
 

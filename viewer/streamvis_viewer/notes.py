@@ -34,27 +34,37 @@ def differ(page: Page, plots: Mapping[str, Plot], others: Mapping[str, Plot]) ->
     return any(one is not other and one != other for one, other in pairs)
 
 
-class FurtherColumns:
-    """Columns of what a page shows that it neither draws, nor has a slider for, nor ignores by its schema."""
+class Columns:
+    """What a person can make of the columns of what a page shows."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._version = -1
-        self._known: dict[tuple[str, ...], list[str]] = {}
+        self._known: dict[tuple[str, ...], dict[str, list[str]]] = {}
 
-    def of(self, page: Page, plots: Mapping[str, Plot]) -> list[str]:
-        """In alphabetical order; looked up again only when a name or a set of columns has come or gone."""
+    def of(self, page: Page, plots: Mapping[str, Plot]) -> dict[str, list[str]]:
+        """`columns`: those that are neither drawn, nor have a slider, nor are ignored by the schema. `horizontal`: all.
+
+        Looked up again only when a name or a set of columns has come or gone.
+        """
         if self._version != self._catalog.shapes_version:
             self._version, self._known = self._catalog.shapes_version, {}
-        key = tuple(text for cell in page.cells for text in (cell.plot, cell.names))
+        key = tuple(text for cell in page.cells for text in (cell.plot, cell.names, cell.x))
         if key not in self._known:
-            cells = [(plots[cell.plot], cell.names) for cell in page.cells]
-            self._known[key] = sorted({column for cell in cells for column in self._further(*cell)})
+            columns: set[str] = set()
+            horizontal: set[str] = set()
+            for cell in page.cells:
+                plot = plots[cell.plot].over(cell.x)
+                shown = set(self._shown(plots[cell.plot], cell.names))
+                columns |= shown - {*plot.drawn, *plot.sliders, *plot.ignore}
+                horizontal |= shown - {*plot.drawn[1:], *plot.sliders}
+            self._known[key] = {"columns": sorted(columns), "horizontal": sorted(horizontal)}
         return self._known[key]
 
-    def _further(self, plot: Plot, names: str) -> Iterator[str]:
-        has_name, settled = patterns.matcher(names), {*plot.drawn, *plot.sliders, *plot.ignore}
+    def _shown(self, plot: Plot, names: str) -> Iterator[str]:
+        has_name = patterns.matcher(names)
         for name, known in self._catalog.names.items():
             if has_name(name):
-                shown = (columns for columns in known.examples if plot.needed <= set(columns))
-                yield from (column for columns in shown for column in columns if column not in settled)
+                for columns in known.examples:
+                    if plot.needed <= set(columns):
+                        yield from columns

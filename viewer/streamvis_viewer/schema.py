@@ -142,6 +142,14 @@ class Plot(_Strict):
         """Columns that the kind of drawing draws: horizontal, vertical, and perhaps more."""
         return tuple(self.columns[: self.glyph.columns])
 
+    def over(self, column: str) -> Plot:
+        """The same over another horizontal column, if one is given; the one before it is ignored then."""
+        before = self.columns[0]
+        if not column or column == before:
+            return self
+        ignore = [name for name in (*self.ignore, before) if name != column]
+        return self.model_copy(update={"columns": [column, *self.columns[1:]], "ignore": ignore})
+
     @property
     def needed(self) -> frozenset[str]:
         """Columns that a topic must have to be drawn here."""

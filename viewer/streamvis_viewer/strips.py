@@ -41,6 +41,7 @@ class Shown:
     @classmethod
     def of(cls, cell: Cell, page: Page, plot: Plot) -> Shown:
         """What a cell of a page shows."""
+        plot = plot.over(cell.x)
         further = (column for column in page.filter if column not in plot.drawn)
         return cls(
             scopes=page.scopes,

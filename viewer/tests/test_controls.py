@@ -22,6 +22,7 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
 SCHEMA = """
 DEFAULTS: {color: {key_fun: s, palette: Category10_10}, glyph_kwargs: {}}
 loss: {names: loss, columns: [x, y], glyph_kwargs: {line_width: 4}, figure_kwargs: {title: Loss}}
+timed: {names: timed, columns: [step, value], ignore: [epoch, time], figure_kwargs: {xaxis: {axis_label: Step}}}
 layers: {names: layers, columns: [x, y]}
 more: {names: more, columns: [x, y], glyph_kwargs: {line_width: 4}}
 cloud: {names: cloud, columns: [x, y], glyph_kind: scatter, glyph_kwargs: {size: 8}, filter_opts: {column: t}}
@@ -54,6 +55,8 @@ def data() -> Iterator[ServerThread]:
             with DataLogger(f"run{number}", grpc_uri=server.uri) as logger:
                 logger.write_config({"lr": 10.0**-number, "kind": "ab"[number % 2]})
                 logger.write("loss", x=np.arange(1, 101), y=np.full(100, float(number)))
+                times = 1.79e9 + np.arange(60) * 60.0
+                logger.write("timed", step=np.arange(60), value=np.arange(60.0), time=times, epoch=np.arange(60) / 10)
                 logger.write("more", x=np.arange(1, 51), y=np.full(50, float(number)))
                 x, y = np.meshgrid(np.arange(4), np.arange(3))
                 logger.write("heat", x=x.ravel(), y=y.ravel(), v=np.full(12, number - 1.0))
@@ -549,6 +552,30 @@ def test_scopes_and_windows_are_chosen_on_the_page(view: Open) -> None:
     page.page.get_by_role("textbox", name="Scopes").fill("")
     page.press("Enter")
     expect(page.page.locator("#counts")).to_have_text("3 series · 300 points")
+
+
+def test_another_column_may_be_the_horizontal_one(view: Open) -> None:
+    """Unix times are shown as times of day; the schema's column comes back under the schema's name."""
+    page = view("rows=timed", timezone_id="UTC")
+    page.page.locator("#data").click()
+    menu = page.page.get_by_role("combobox", name="Horizontal axis")
+    menu.select_option("time")
+    page.says("x", "time")
+    page.wait(lambda: page.range("x")[0] > 1.7e9)
+    assert page.model("below.0.axis_label") == "time"
+    ticks = page.page.evaluate("""import("/assets/ticks.js").then(({timeText}) => [
+      timeText(1.79e9, 60), timeText(1.79e9, 1), timeText(1.79e9, 86400), timeText(12, 60)])""")
+    assert ticks == ["14:13", "14:13:20", "Sep 21", "12"]
+    page.again()
+    page.wait(lambda: page.range("x")[0] > 1.7e9)
+    expect(page.page.locator("#counts")).to_have_text("3 series · 180 points")
+    page.page.locator("#data").click()
+    menu.select_option("epoch")
+    page.wait(lambda: page.range("x")[1] < 10)
+    menu.select_option("")
+    page.wait(lambda: page.range("x")[1] > 60)
+    assert page.model("below.0.axis_label") == "Step"
+    page.says("x")
 
 
 def test_a_column_that_is_not_drawn_splits_or_slides_or_is_ignored(view: Open) -> None:

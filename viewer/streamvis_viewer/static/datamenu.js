@@ -9,7 +9,7 @@ const FATES = [["lines", "a line for each value"], ["filter", "slider"], ["ignor
 export class DataMenu extends Menu {
   #plots;
   #state;
-  #note = {configs: [], columns: []};
+  #note = {configs: [], columns: [], horizontal: []};
 
   constructor(plots, state) {
     super(document.getElementById("data"), "Columns, windows and colours", () => this.#items());
@@ -17,20 +17,31 @@ export class DataMenu extends Menu {
     this.#state = state;
   }
 
-  /** `configs`: hyperparameters that the scopes have. `columns`: those that are not drawn. */
-  show({configs = [], columns = []}) {
-    if (JSON.stringify({configs, columns}) === JSON.stringify(this.#note)) return;
-    this.#note = {configs, columns};
+  /** `configs`: hyperparameters that the scopes have. `columns`: those that are not drawn. `horizontal`: those that may be. */
+  show({configs, columns, horizontal}) {
+    const note = {configs, columns, horizontal};
+    if (JSON.stringify(note) === JSON.stringify(this.#note)) return;
+    this.#note = note;
     this.refresh();
   }
 
   #items() {
     return [
+      make("h2", {}, "Horizontal axis"), this.#horizontal(),
       make("h2", {}, "Colour by"), this.#colour(),
       ...(this.#note.columns.length ? [make("h2", {}, "Other columns"), ...this.#note.columns.map(column => this.#column(column))] : []),
       make("h2", {}, "Mean of windows"), this.#windows(),
       make("h2", {}, "Scopes"), this.#scopes(),
     ];
+  }
+
+  #horizontal() {
+    const chosen = this.#state.get("x")[0];
+    const known = ["", ...this.#note.horizontal];
+    if (!known.includes(chosen)) known.push(chosen);
+    const menu = make("select", {"aria-label": "Horizontal axis"}, ...known.map(value => make("option", {value, selected: value === chosen}, value || "as in the schema")));
+    menu.addEventListener("change", () => this.#state.set({x: this.#plots.map(() => menu.value)}));
+    return menu;
   }
 
   #colour() {

@@ -89,7 +89,7 @@ class Landing {
     byId("actions").replaceChildren(...this.#shown.actions(rows));
     byId("empty").hidden = this.#at === "" || this.#shown.size > 0;
     byId("table").hidden = this.#shown.size === 0;
-    if (!byId("empty").hidden) byId("empty").replaceChildren(...(this.#shown === this.#lists.trash ? [make("p", {}, "The trash is empty.")] : nothing(settings.grpc_uri)));
+    if (!byId("empty").hidden) byId("empty").replaceChildren(...(this.#shown.nothing === undefined ? nothing(settings.grpc_uri) : [make("p", {}, this.#shown.nothing)]));
     this.#link();
   }
 

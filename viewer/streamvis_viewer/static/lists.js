@@ -189,6 +189,7 @@ export class Runs {
 export class Trash {
   title = "Trash";
   tick = true;
+  nothing = ""; // what is said in place of an empty list
 
   #token;
   #changed;
@@ -210,9 +211,14 @@ export class Trash {
 
   /** Asks what there is; called while the list is shown, and once at the beginning. */
   async ask() {
-    const {trash} = await call(this.#token, "trash");
-    this.#entries = trash;
-    for (const scope of this.#selected) if (!trash.some(entry => entry.scope === scope)) this.#selected.delete(scope);
+    try {
+      this.#entries = (await call(this.#token, "trash")).trash;
+      this.nothing = "The trash is empty.";
+    } catch (error) {
+      this.nothing = error.message;
+    }
+    const known = new Set(this.#entries.map(({scope}) => scope));
+    for (const scope of this.#selected) if (!known.has(scope)) this.#selected.delete(scope);
     this.#changed();
   }
 

@@ -4,12 +4,14 @@ import {css} from "./colors.js";
 import {PlotData} from "./data.js";
 import {LABEL, VALUES} from "./rows.js";
 import {Slider} from "./slider.js";
+import {isTime, nameAxis, plain} from "./ticks.js";
 
 const FADED = 40; // the alpha of series that are not those pointed at
 
 export class Plot {
   note = null; // what the server says of it
 
+  #own; // the schema's columns, and its label of the horizontal axis
   #colors;
   #sharedColors; // those that the key function of the moment leads to
   #controls;
@@ -22,7 +24,7 @@ export class Plot {
     this.index = index;
     this.view = view;
     this.cell = cell;
-    this.columns = columns;
+    this.#own = {columns, label: view.plot_view.model.below[0].axis_label};
     this.legend = legend;
     this.single = single;
     this.smooths = smooths; // a cloud has no moving average
@@ -33,6 +35,13 @@ export class Plot {
     this.#sharedColors = () => colors.of(palette, controls.keyOf(index) ?? key);
     this.#colors = this.#sharedColors();
     this.#controls = controls;
+    controls.state.watch(["x"], () => this.nameAxis());
+  }
+
+  /** The horizontal and the vertical column. */
+  get columns() {
+    const [horizontal, ...rest] = this.#own.columns;
+    return [this.#controls.state.get("x")[this.index] || horizontal, ...rest];
   }
 
   get title() {
@@ -102,6 +111,13 @@ export class Plot {
       if (row) rgba.set([...this.#colors.color(row[LABEL]), !this.#pointed || this.#pointed(row) ? 255 : FADED], 4 * slot);
     });
     this.data.recolor(rgba);
+  }
+
+  /** Also after another kind of axis has taken the place of the horizontal one. */
+  nameAxis() {
+    const chosen = this.#controls.state.get("x")[this.index];
+    const own = !chosen || chosen === this.#own.columns[0];
+    nameAxis(this.model.below[0], own ? this.#own.label : plain(chosen), isTime(this.columns[0]));
   }
 
   /** What is said in place of points; `waiting` hides the empty axes as well. */

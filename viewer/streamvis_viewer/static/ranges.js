@@ -21,6 +21,7 @@ export class Ranges {
       plot.model.on_event("doubletap", () => this.reset(plot));
     }
     state.watch(["axes"], () => this.#scale());
+    state.watch(["x"], () => state.reset("xrange")); // which was of other columns
     state.watch(["xrange", "yrange", "fit", "link"], () => this.fit());
     this.#scale();
   }
@@ -75,6 +76,7 @@ export class Ranges {
         if (log && range && !(Math.min(...range) > 0)) this.#state.setItem(`${side}range`, plot.index, null);
         setLog(plot.model, side, log);
       }
+      plot.nameAxis();
     }
     this.fit();
   }
@@ -117,6 +119,7 @@ export function padded(low, high, log) {
     const factor = high > low ? (high / low) ** PADDING : 2;
     return [low / factor, high * factor];
   }
-  const extent = high - low || Math.abs(high) || 1;
+  if (low === high) return [low - (Math.abs(low) / 10 || 1), high + (Math.abs(high) / 10 || 1)];
+  const extent = high - low;
   return [low - PADDING * extent, high + PADDING * extent];
 }

@@ -4,7 +4,7 @@
 const WRITE_MS = 200; // browsers refuse more than some hundred changes of an address in half a minute
 
 /** What the server must know when it changes. */
-export const SERVER_KEYS = ["scopes", "names", "axes", "color", "filter", "ignore", "window", "stride", "smooth"];
+export const SERVER_KEYS = ["scopes", "names", "x", "axes", "color", "filter", "ignore", "window", "stride", "smooth"];
 
 const text = {read: ([value]) => value, write: value => [value]};
 const texts = {read: values => values, write: values => values};
@@ -28,6 +28,7 @@ const values = {
 const CODECS = {
   scopes: text,
   names: texts,
+  x: perPlot(part => part, part => part),
   axes: perPlot(part => part, part => part),
   window: number,
   stride: number,
@@ -65,7 +66,7 @@ export class State {
     this.#pairs = new URLSearchParams(search);
     this.#write = write;
     this.#defaults = {
-      scopes: ".*", names: [], axes: Array(plots).fill("lin"), window: 0, stride: 0, filter: [], ignore: [], color: [], smooth: 0,
+      scopes: ".*", names: [], x: Array(plots).fill(""), axes: Array(plots).fill("lin"), window: 0, stride: 0, filter: [], ignore: [], color: [], smooth: 0,
       xrange: Array(plots).fill(null), yrange: Array(plots).fill(null), fit: "all", at: {}, speed: 8,
       group: "label", runs: "", hide: [], only: [], link: "none", cross: "on", drag: "pan", focus: 0, theme: "auto", panel: null,
     };
