@@ -40,10 +40,12 @@ class Columns:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._version = -1
-        self._known: dict[tuple[str, ...], dict[str, list[str]]] = {}
+        self._known: dict[tuple[str, ...], dict[str, Any]] = {}
 
-    def of(self, page: Page, plots: Mapping[str, Plot]) -> dict[str, list[str]]:
-        """`columns`: those that are neither drawn, nor have a slider, nor are ignored by the schema. `horizontal`: all.
+    def of(self, page: Page, plots: Mapping[str, Plot]) -> dict[str, Any]:
+        """`columns`: those that are neither drawn, nor have a slider, nor are ignored by the schema.
+
+        `horizontal`: for each plot those over which it can be drawn.
 
         Looked up again only when a name or a set of columns has come or gone.
         """
@@ -52,13 +54,13 @@ class Columns:
         key = tuple(text for cell in page.cells for text in (cell.plot, cell.names, cell.x))
         if key not in self._known:
             columns: set[str] = set()
-            horizontal: set[str] = set()
+            horizontal: list[list[str]] = []
             for cell in page.cells:
                 plot = plots[cell.plot].over(cell.x)
                 shown = set(self._shown(plots[cell.plot], cell.names))
                 columns |= shown - {*plot.drawn, *plot.sliders, *plot.ignore}
-                horizontal |= shown - {*plot.drawn[1:], *plot.sliders}
-            self._known[key] = {"columns": sorted(columns), "horizontal": sorted(horizontal)}
+                horizontal.append(sorted(shown - {*plot.drawn[1:], *plot.sliders}))
+            self._known[key] = {"columns": sorted(columns), "horizontal": horizontal}
         return self._known[key]
 
     def _shown(self, plot: Plot, names: str) -> Iterator[str]:

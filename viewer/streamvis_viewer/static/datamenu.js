@@ -35,12 +35,15 @@ export class DataMenu extends Menu {
     ];
   }
 
+  /** Of all plots that have the chosen column. */
   #horizontal() {
-    const chosen = this.#state.get("x")[0];
-    const known = ["", ...this.#note.horizontal];
-    if (!known.includes(chosen)) known.push(chosen);
+    const now = this.#state.get("x");
+    const chosen = now.find(column => column) ?? "";
+    const known = [...new Set(["", ...this.#note.horizontal.flat().sort(), chosen])];
     const menu = make("select", {"aria-label": "Horizontal axis"}, ...known.map(value => make("option", {value, selected: value === chosen}, value || "as in the schema")));
-    menu.addEventListener("change", () => this.#state.set({x: this.#plots.map(() => menu.value)}));
+    menu.addEventListener("change", () => {
+      this.#state.set({x: now.map((column, i) => (!menu.value || this.#note.horizontal[i]?.includes(menu.value) ? menu.value : column))});
+    });
     return menu;
   }
 

@@ -2,6 +2,7 @@
 
 import {copy} from "./clipboard.js";
 import {iconButton, make} from "./dom.js";
+import {isTime, timeText} from "./ticks.js";
 
 const REACH = 24; // pixels
 const STILL = 4; // pixels that the pointer may move during a click
@@ -182,7 +183,7 @@ function place(box, ring, left, top) {
 
 function values(plot, {x, y, raw}) {
   const [horizontal, vertical] = plot.columns;
-  const pairs = [[horizontal, shown(x)], [vertical, shown(y)]];
+  const pairs = [[horizontal, isTime(horizontal) ? timeText(x, 1) : shown(x)], [vertical, shown(y)]];
   return raw === undefined || raw === y ? pairs : [...pairs, ["raw", shown(raw)]];
 }
 
