@@ -35,6 +35,19 @@ with DataLogger("run24", sys.argv[1], spool_dir=sys.argv[2]) as logger:
     assert logger.stats()["sinks"].keys() == {"example"}
 """
 
+TIME = """
+import sys
+import streamvis
+
+watch = streamvis.create("stopwatch", scope="timed", grpc_uri=sys.argv[1])
+for step in range(3):
+    for name in ("load", "learn", "load"):
+        with watch.part(name):
+            pass
+    watch.step()
+watch.stop()
+"""
+
 SERVE = """
 import sys
 from streamvis_viewer import serving
@@ -92,8 +105,14 @@ def test_it_is_listed_without_problems(python: Python) -> None:
     assert listed["example"] == {
         "name": "example",
         "version": "1.0",
-        "hooks": ["streamvis_array_types", "streamvis_commands", "streamvis_glyphs", "streamvis_sinks"],
-        "adapters": [],
+        "hooks": [
+            "streamvis_adapters",
+            "streamvis_array_types",
+            "streamvis_commands",
+            "streamvis_glyphs",
+            "streamvis_sinks",
+        ],
+        "adapters": ["stopwatch"],
         "problems": [],
     }
 
@@ -108,6 +127,17 @@ def test_its_array_type_is_stored(server: ServerThread) -> None:
         "y": ("float64", [0.5, 0.25]),
         "exact": ("float64", [0.125, 0.125]),
     }
+
+
+def test_its_adapter_is_created_by_name(python: Python, server: ServerThread, tmp_path: Path) -> None:
+    """`streamvis.create` makes it with the arguments given, and what it logs arrives."""
+    python("-c", TIME, server.uri, XDG_STATE_HOME=str(tmp_path))
+    with Client(server.uri) as client:
+        points = client.fetch("timed")
+    assert [(name, columns["step"].tolist()) for (_, name, _), columns in sorted(points.items())] == [
+        ("seconds/learn", [0, 1, 2]),
+        ("seconds/load", [0, 1, 2]),
+    ]
 
 
 def test_its_sink_gets_what_is_logged(lines: list[str]) -> None:
@@ -178,5 +208,6 @@ def test_uninstalling_it_takes_away_what_it_brought(python: Python) -> None:
     try:
         assert "example" not in python("-m", "streamvis", "plugins")
         assert "last" not in python("-m", "streamvis", "--help").split()
+        assert "stopwatch" not in python("-m", "streamvis", "plugins")
     finally:
         python("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", EXAMPLE)

@@ -1,4 +1,4 @@
-"""A plugin of streamvis: a sink, an array type, a command and a kind of drawing, each through its hook.
+"""A plugin of streamvis: a sink, an array type, an adapter, a command and a kind of drawing, each through its hook.
 
     pip install examples/plugin
     streamvis plugins
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -90,6 +92,39 @@ class ExactNumbers:
         import numpy as np
 
         return [np.array(run) for run in runs]
+
+
+@hookimpl
+def streamvis_adapters() -> dict[str, str]:
+    """`streamvis.create("stopwatch", scope="run24")`."""
+    return {"stopwatch": "streamvis_example:Stopwatch"}
+
+
+class Stopwatch:
+    """Logs how many seconds the parts of a training step take: `with watch.part("load"): …`, then `watch.step()`."""
+
+    def __init__(self, scope: str, grpc_uri: str | None = None) -> None:
+        from streamvis.integration import MetricLogger
+
+        self._metrics = MetricLogger(scope, grpc_uri)
+        self._steps = 0
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Adds what is inside to the part's time."""
+        began = time.perf_counter()
+        yield
+        self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - began
+
+    def step(self) -> None:
+        """Ends a training step."""
+        self._metrics.log({"seconds": self._seconds}, self._steps)
+        self._steps, self._seconds = self._steps + 1, {}
+
+    def stop(self) -> None:
+        """Ends the run."""
+        self._metrics.stop()
 
 
 @hookimpl
