@@ -12,7 +12,7 @@ from streamvis.server.run import serving
 from streamvis_viewer import schema
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def _blocks(page: Path, language: str) -> list[str]:
@@ -24,7 +24,7 @@ def _blocks(page: Path, language: str) -> list[str]:
 )  # Lightning's call
 @pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers:UserWarning")  # its advice
 @pytest.mark.filterwarnings("ignore:GPU available but not used:UserWarning")  # the pages take what there is
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From its first block to its last, in one program, against a real server."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -38,7 +38,7 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
         plugins.default.cache_clear()  # a page may register a plugin
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_schemas_of_a_page_load(page: Path, tmp_path: Path) -> None:
     """Each YAML block is a schema that the viewer takes."""
     for block in _blocks(page, "yaml"):
@@ -52,7 +52,7 @@ def test_the_logging_example_is_short() -> None:
     assert len(_blocks(ROOT / "README.md", "python")[0].replace("\n\n", "\n").splitlines()) <= 12
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     """Files that a page names exist."""
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
