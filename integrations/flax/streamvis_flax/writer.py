@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamvis_flax.media import audio_columns, cloud_columns, image_columns
+from streamvis.media import audio_columns, cloud_columns, image_columns
 from streamvis_flax.run import FlaxRun
 from streamvis_flax.statistics import histograms
 

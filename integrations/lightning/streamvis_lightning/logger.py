@@ -13,17 +13,17 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from streamvis import DataLogger
 from streamvis.integration import MetricLogger
+from streamvis_lightning.media import MediaMixin
 
 FLUSH_SECONDS = 10.0
 """How long the end of a fit, validation or test waits for what it logged to be stored or spooled."""
-
 
 _GRAPH_CHARACTERS = 20_000
 
 _CLI = {"lightning.pytorch.cli", "pytorch_lightning.cli"}
 
 
-class LoggerMixin(ABC):
+class LoggerMixin(MediaMixin, ABC):
     """Logs each metric as a topic with the columns step, value, epoch and time, on rank 0.
 
     `epoch` is NaN where the trainer gives none; `time` is in Unix seconds. What fails is said once per metric by the
@@ -141,3 +141,8 @@ class LoggerMixin(ABC):
     def named(self, metric: str) -> str:
         """The metric's name with the prefix before it."""
         return self._prefix + metric
+
+    @property
+    def last_step(self) -> int:
+        """That of the metrics logged last, 0 before."""
+        return max(0, self._next_step - 1)
