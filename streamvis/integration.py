@@ -96,6 +96,8 @@ class MetricLogger:
         with self.contained("metrics"):
             number, now = _integer(step), time.time()
             when = _number(metrics.get("epoch", math.nan) if epoch is None else epoch)
+            axes = getattr(number, "ndim", 0)
+            write = self.logger.write
             seen: set[str] = set()
             for name, value in flat(metrics):
                 if name == "epoch":
@@ -104,8 +106,8 @@ class MetricLogger:
                     self.say(name, f"{name} of {self.scope!r} is given twice in one call; both are stored")
                 seen.add(name)
                 try:  # as `contained`, whose context costs as much as the write
-                    lines = _lines(_number(value), number)
-                    self.write(name, start_index=start_index, step=number, value=lines, epoch=when, time=now)
+                    lines = value if type(value) is float else _lines(_number(value), axes)
+                    write(name, start_index=start_index, step=number, value=lines, epoch=when, time=now, **self.columns)
                 except FAILURES as error:
                     self._contain(name, error)
 
@@ -244,9 +246,8 @@ def _number(value: Any) -> Any:
     return np.asarray(value) if isinstance(value, (list, tuple)) else value if _is_array(value) else float(value)
 
 
-def _lines(value: Any, step: Any) -> Any:
-    """The value as (index, point) if it has an axis more than the step."""
-    axes = getattr(step, "ndim", 0)
+def _lines(value: Any, axes: int) -> Any:
+    """The value as (index, point) if it has an axis more than the step, which has `axes`."""
     if getattr(value, "ndim", 0) != axes + 1:
         return value
     return value.T if axes else value[:, None]
