@@ -12,7 +12,7 @@ from itertools import groupby
 from streamvis import __version__
 from streamvis.client import Client
 from streamvis.errors import UnavailableError
-from streamvis.records import Metric, Stats
+from streamvis.records import Metric, RunInfo, Stats
 
 TIMEOUT = 5.0
 """Seconds that a server has for each answer."""
@@ -50,7 +50,9 @@ def diagnose(uri: str) -> Diagnosis:
             start = time.perf_counter()
             client.stats()
             times.append(time.perf_counter() - start)
-    return Diagnosis(uri, stats, min(times), tuple(_problems(stats)))
+        runs = client.runs() if stats.version == __version__ else []
+    problems = (*_problems(stats), *(problem for run in runs for problem in _problems_of_run(run)))
+    return Diagnosis(uri, stats, min(times), problems)
 
 
 def _problems(stats: Stats) -> Iterator[str]:
@@ -66,6 +68,21 @@ def _problems(stats: Stats) -> Iterator[str]:
     lag = stats.value("streamvis_subscriber_lag_seconds")
     if lag > LAGGING:
         yield f"a subscriber is {lag:.0f} s behind: it reads slowly, or was stopped; nobody else is delayed"
+
+
+def _problems_of_run(run: RunInfo) -> Iterator[str]:
+    """What its logger reports; of a run that has ended nothing, for nobody can mend it."""
+    if run.status not in ("running", "stalled"):
+        return
+    if lost := run.counters.get("dropped"):
+        yield f"{run.scope} has lost {lost} points, for which it had no room: see its log"
+    if rejected := run.counters.get("rejected"):
+        yield f"{run.scope} has points of {rejected} names that the server refused: see its log"
+    for name, sink in run.counters.get("sinks", {}).items():
+        if sink["errors"]:
+            yield f"{run.scope}'s sink {name} has failed {sink['errors']} times and lacks points: see the run's log"
+        elif sink["lag"] > LAGGING:
+            yield f"{run.scope}'s sink {name} is {sink['lag']:.0f} s behind; nobody else is delayed"
 
 
 def _why_not(uri: str) -> str | None:

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streamvis import DataLogger, __version__, doctor
 from streamvis.cli import main
-from streamvis.records import Metric, Stats
+from streamvis.records import Metric, RunInfo, Stats
 from streamvis.server.run import serving
 
 
@@ -99,10 +100,42 @@ def test_what_is_wrong_with_a_server_is_a_line_each(
 ) -> None:
     """And the exit code is 1."""
     monkeypatch.setattr("streamvis.client.Client.stats", lambda _: Stats(version or __version__, (metric,)))
+    monkeypatch.setattr("streamvis.client.Client.runs", lambda _: [])
     code, out, err = run("localhost:1")
     assert (code, err) == (1, "")
     (line,) = (line for line in out.splitlines() if line.startswith("problem: "))
     assert problem in line
+
+
+@pytest.mark.parametrize(
+    ("status", "counters", "problems"),
+    [
+        ("running", {"dropped": 7, "rejected": 0}, ["has lost 7 points"]),
+        ("stalled", {"dropped": 0, "rejected": 2}, ["points of 2 names that the server refused"]),
+        ("finished", {"dropped": 7, "sinks": {"mirror": {"errors": 3, "lag": 0.0}}}, []),
+        (
+            "running",
+            {"sinks": {"mirror": {"errors": 3, "lag": 60.0}, "slow": {"errors": 0, "lag": 60.0}}},
+            ["run24's sink mirror has failed 3 times", "run24's sink slow is 60 s behind"],
+        ),
+    ],
+)
+def test_what_a_live_run_reports_of_itself_is_a_line_each(
+    run: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    status: Any,
+    counters: dict[str, Any],
+    problems: list[str],
+) -> None:
+    """Losses, and sinks that fail or lag; of a run that has ended nothing."""
+    monkeypatch.setattr("streamvis.client.Client.stats", lambda _: Stats(__version__, ()))
+    monkeypatch.setattr(
+        "streamvis.client.Client.runs", lambda _: [RunInfo("run24", status, 0.0, 0.0, counters=counters)]
+    )
+    code, out, _ = run("localhost:1")
+    lines = [line for line in out.splitlines() if line.startswith("problem: ")]
+    assert (code, len(lines)) == (int(bool(problems)), len(problems))
+    assert all(problem in line for problem, line in zip(problems, lines, strict=True))
 
 
 class _Web(BaseHTTPRequestHandler):

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamvis import Block, Client, DataLogger, hookimpl, plugins
+from streamvis import Block, Client, DataLogger, heartbeat, hookimpl, plugins
+from streamvis.doctor import diagnose
 from streamvis.server.run import ServerThread, serving
 
 
@@ -138,6 +139,22 @@ def test_a_failing_sink_is_counted_said_once_and_harms_nobody(
     assert (good.points, good.config, good.closed) == ([("loss", [0]), ("loss", [1])], {"lr": 1}, True)
     assert stored(server) == [0, 1]
     assert errors(caplog) == ["sink mirror failed in write_config; its data may be incomplete"]
+
+
+def test_a_failing_sink_shows_where_its_run_shows(
+    make: Callable[..., DataLogger],
+    server: ServerThread,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., None],
+) -> None:
+    """Readers see its errors and its lag among the counters of the run, and the doctor names it."""
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.1)
+    with make(Failing()) as logger, Client(server.uri) as client:
+        logger.write("loss", x=1)
+        wait_until(lambda: client.runs() and client.runs()[0].counters["sinks"]["mirror"]["errors"] == 1)
+        assert diagnose(server.uri).problems == (
+            "run's sink mirror has failed 1 times and lacks points: see the run's log",
+        )
 
 
 def test_a_slow_sink_delays_nobody_and_loses_only_its_own(
