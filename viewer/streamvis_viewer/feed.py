@@ -116,13 +116,16 @@ class Feed:
         catalog: dict[int, Topic] = {}
         page: list[Update] = []  # applied whole, so that what is known always stands at a cursor
         for received in subscription:
-            self._note(received.topics)
+            if self._ready:
+                self._note(received.topics)
+            else:
+                catalog.update((topic.id, topic) for topic in received.topics if not topic.deleted)
             update = self._wanted(received)
             page.append(update)
-            if not self._ready:
-                catalog.update((topic.id, topic) for topic in update.topics)
             if update.cursor and update.interest == CATALOG:
+                self._compare(catalog)
                 self._listener.updated([self._forgotten(catalog), *page])
+                self._note(catalog.values())
                 self._resume(subscription)
                 self._listener.connected()
                 page = []
@@ -155,6 +158,11 @@ class Feed:
                 self._known.pop(topic.id, None)
             else:
                 self._known[topic.id] = topic
+
+    def _compare(self, catalog: dict[int, Topic]) -> None:
+        """Forgets everything when numbers now mean other topics: the server's data was replaced."""
+        if any(catalog.get(topic.id, topic) != topic for topic in self._known.values()):
+            self._start_over()
 
     def _forgotten(self, catalog: dict[int, Topic]) -> Update:
         """Deletes what a complete catalog no longer has."""

@@ -315,17 +315,24 @@ def test_the_page_says_that_the_data_server_is_away_and_goes_on_when_it_is_back(
             until(lambda: page.locator("#banner").is_hidden())
 
 
-def test_the_page_asks_to_be_reloaded_when_another_viewer_answers(browser: Browser, data: ServerThread) -> None:
-    """Its token is worth nothing there; what it shows stays."""
+def test_the_page_is_loaded_again_when_another_viewer_answers(browser: Browser, data: ServerThread) -> None:
+    """With all that its address says; if that happens again at once, it only offers to."""
     write(data.uri, "run1", "loss", x=[1, 2], y=[0.0, 1.0])
     with serving("127.0.0.1:0", data.uri) as base:
         page = browser.new_page()
-        page.goto(f"{base}/?rows=loss")
+        page.goto(f"{base}/?rows=loss&smooth=0.5")
         shows(page, "2 points")
+    shows(page, "The viewer does not answer", "#banner")
+    address = page.url
+    with serving(base.removeprefix("http://"), data.uri):
+        shows(page, "live", "#connection")
+        write(data.uri, "run1", "loss", x=[3], y=[2.0])
+        shows(page, "3 points")
+        assert page.url == address
     shows(page, "The viewer does not answer", "#banner")
     with serving(base.removeprefix("http://"), data.uri):
         shows(page, "reload it", "#banner")
-        shows(page, "2 points")
+        shows(page, "3 points")
         page.locator("#banner a").click()
         shows(page, "live", "#connection")
     page.close()

@@ -46,6 +46,7 @@ class Page:
     def __init__(self, connection: WebSocketClientConnection) -> None:
         self.connection = connection
         self.points: dict[int, int] = {}
+        self.x: dict[int, list[float]] = {}
         self.replaced = 0
         self.status: dict[str, Any] = {}
 
@@ -60,9 +61,11 @@ class Page:
             self.status = json.loads(arrays[0].tobytes())
         elif op is Op.REPLACE:
             self.points[plot] = int(arrays[1].sum())
+            self.x[plot] = arrays[2].tolist()
             self.replaced += 1
         elif op is Op.APPEND:
             self.points[plot] += int(arrays[1].sum())
+            self.x[plot] += arrays[2].tolist()
         return op
 
     async def read_until(self, condition: Callable[[], bool]) -> None:
@@ -145,3 +148,101 @@ def test_words_that_no_page_says_mean_nothing(data: ServerThread, url: str) -> N
         await page.read_until(lambda: page.points == {0: 10})
 
     visit(url, "rows=loss", script)
+
+
+def test_a_page_that_does_not_paint_is_sent_nothing_more_and_then_all_at_once(data: ServerThread, url: str) -> None:
+    """A tab that sleeps for an hour costs neither the viewer nor itself anything."""
+
+    async def script(page: Page) -> None:
+        while await asyncio.wait_for(page.read(), 20) is not Op.TICK:
+            pass
+        with DataLogger("run", grpc_uri=data.uri, flush_every=0.01) as logger:
+            for step in range(300):
+                logger.write("loss", x=step, y=step)
+                if step % 10 == 0:
+                    await asyncio.to_thread(logger.flush)
+        await other_sees(300)
+        await page.say("painted")
+        ticks = 0
+        while page.points.get(0) != 300:
+            ticks += await asyncio.wait_for(page.read(), 20) is Op.TICK
+        assert ticks == 0
+        assert page.x[0] == list(range(300))
+
+    async def other_sees(points: int) -> None:
+        other = await opened(url, "rows=loss", await asyncio.to_thread(token_of, url, "rows=loss"))
+        await other.read_until(lambda: other.points.get(0) == points)
+        await hang_up(other.connection)
+
+    visit(url, "rows=loss", script)
+
+
+def test_pages_catch_up_whenever_the_data_server_comes_and_goes(tmp_path: Path) -> None:
+    """It is away at the start, lost, and back while a page is open: no gap, no double, and nothing sent twice."""
+    address, schema = f"unix:{tmp_path}/socket", tmp_path / "plots.yaml"
+    schema.write_text(SCHEMA)
+
+    async def script(page: Page) -> None:
+        with DataLogger("run", grpc_uri=address, flush_every=0.01, spool_dir=tmp_path / "spool") as logger:
+            for begin in range(0, 90, 30):
+                server = data_serving(str(tmp_path / "data"), host=address)
+                log(logger, begin, begin + 10)
+                await asyncio.to_thread(server.__enter__)
+                log(logger, begin + 10, begin + 20)
+                await asyncio.to_thread(logger.flush, 20)
+                log(logger, begin + 20, begin + 30)
+                await page.read_until(lambda seen=begin + 20: page.points.get(0, 0) >= seen)
+                assert page.status["server"]["state"] == "live"
+                await asyncio.to_thread(server.__exit__, None, None, None)
+                await page.read_until(lambda: page.status["server"]["state"] == "away")
+            with data_serving(str(tmp_path / "data"), host=address):
+                await asyncio.to_thread(logger.flush, 20)
+                await page.read_until(lambda: page.points.get(0) == 90)
+        assert page.x[0] == list(range(90))
+        assert page.replaced == 1
+
+    with serving("127.0.0.1:0", address, schema) as url:
+        visit(url, "rows=loss", script)
+
+
+def log(logger: DataLogger, begin: int, end: int) -> None:
+    for step in range(begin, end):
+        logger.write("loss", x=step, y=step)
+
+
+def test_a_server_whose_data_were_replaced_shows_what_it_has(tmp_path: Path) -> None:
+    """What was there before is gone, and what is written afterwards is seen."""
+    address, schema = f"unix:{tmp_path}/socket", tmp_path / "plots.yaml"
+    schema.write_text(SCHEMA)
+
+    async def script(page: Page) -> None:
+        for prefix, scope, points in (("one", "old", 5), ("two", "new", 3)):
+            server = data_serving(str(tmp_path / prefix), host=address)
+            await asyncio.to_thread(server.__enter__)
+            with DataLogger(scope, grpc_uri=address) as logger:
+                logger.write("loss", x=np.arange(points), y=np.arange(points))
+            await page.read_until(lambda wanted=points: page.points.get(0) == wanted)
+            await asyncio.to_thread(server.__exit__, None, None, None)
+
+    with serving("127.0.0.1:0", address, schema) as url:
+        visit(url, "rows=loss", script)
+
+
+def test_many_tabs_share_one_subscription_and_its_points(data: ServerThread, url: str) -> None:
+    """Fifty tabs on the same series are sent the same frames; the store holds each point once."""
+    write(data.uri, "loss", 2000)
+    token = token_of(url, "rows=loss")
+
+    async def run() -> None:
+        pages = [await opened(url, "rows=loss", token) for _ in range(50)]
+        for page in pages:
+            await page.read_until(lambda page=page: page.points.get(0) == 2000)
+        with DataLogger("run", grpc_uri=data.uri) as logger:
+            logger.write("loss", x=np.arange(2000, 2100), y=np.zeros(100))
+        for page in pages:
+            await page.read_until(lambda page=page: page.points.get(0) == 2100)
+            assert page.x[0] == list(range(2100))
+        for page in pages:
+            await hang_up(page.connection)
+
+    asyncio.run(run())
