@@ -219,6 +219,11 @@ def resolve(reference: str) -> Any:
         raise PluginError(f"{reference!r} cannot be imported: {error}; expected module:attribute") from error
 
 
+def installed() -> list[str]:
+    """The names of the plugins that are installed, whether or not they load."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
 @functools.cache
 def default() -> Plugins:
     """The installed plugins that the environment allows, loaded at the first call."""

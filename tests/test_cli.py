@@ -418,6 +418,9 @@ def test_plugins_are_listed(run: Callable[..., Done]) -> None:
     assert "streamvis_commands" in listed["viewer"]["hooks"]
     assert all(not plugin["problems"] for plugin in listed.values())
     assert not any(line.startswith("viewer") for line in run("--no-plugin", "viewer", "plugins").lines)
+    done = run("--no-plugin", "viever", "plugins")
+    assert (done.code, done.lines) == (2, [])
+    assert "no plugin is called 'viever'; there are" in done.err
 
 
 # ---- all together

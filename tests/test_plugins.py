@@ -20,6 +20,7 @@ from streamvis import hookimpl, hookspecs, plugins
 from streamvis.errors import PluginError
 from streamvis.hookspecs import Run
 from streamvis.plugins import BUILT_IN, Plugins
+from streamvis.server.run import serving
 
 RUN = Run("run24", "localhost:8081")
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("streamvis_"))
@@ -161,6 +162,35 @@ def test_hook_run_finished(loaded: Plugins) -> None:
     loaded.register(module(streamvis_run_finished=lambda status: told.append(status) or None), "told")
     loaded.notify("streamvis_run_finished", run=RUN, status="failed")
     assert told == ["failed"]
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_a_logger_tells_of_its_start_and_its_end(
+    loaded: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: bool
+) -> None:
+    """Once each, with its scope and server, and whether all was acknowledged; a plugin that raises harms nobody."""
+    told: list[tuple[Run, str]] = []
+
+    class Witness:
+        @hookimpl
+        def streamvis_run_started(self, run: Run) -> None:
+            told.append((run, "started"))
+            raise ConnectionError("cannot tell others")
+
+        @hookimpl
+        def streamvis_run_finished(self, run: Run, status: str) -> None:
+            told.append((run, status))
+
+    loaded.register(Witness(), "witness")
+    monkeypatch.setattr(plugins, "default", lambda: loaded)
+    with serving("memory:") as server:
+        uri = server.uri if served else f"unix:{tmp_path}/nobody"
+        with streamvis.DataLogger("run24", uri, spool_dir=tmp_path / "spool") as logger:
+            logger.write("loss", x=1)
+        logger.stop()
+    run = Run("run24", uri)
+    assert told == [(run, "started"), (run, "finished" if served else "failed")]
+    assert "cannot tell others" in info(loaded, "witness").problems[0]
 
 
 def test_built_ins_come_through_the_hooks(loaded: Plugins) -> None:

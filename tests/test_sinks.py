@@ -122,6 +122,20 @@ def test_every_sink_gets_the_same_blocks_in_order(make: Callable[..., DataLogger
     }
 
 
+def test_one_transfer_feeds_every_sink(make: Callable[..., DataLogger], server: ServerThread) -> None:
+    """However many sinks there are, what was logged on a device moves to the host once per flush."""
+    import torch
+
+    sinks = [Recorder(), Recorder(), Recorder()]
+    with make(*sinks, flush_every=60.0) as logger:
+        for step in range(3):
+            logger.write("loss", x=torch.tensor(float(step)))
+        logger.flush(10)
+        assert logger.stats()["transfers"] == 1
+    assert [x for sink in sinks for _, points in sink.points for x in points] == [0, 1, 2] * 3
+    assert stored(server) == [0, 1, 2]
+
+
 def test_a_failing_sink_is_counted_said_once_and_harms_nobody(
     make: Callable[..., DataLogger], server: ServerThread, caplog: pytest.LogCaptureFixture
 ) -> None:

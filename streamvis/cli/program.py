@@ -13,7 +13,7 @@ import click
 
 from streamvis import __version__
 from streamvis.errors import StreamvisError, UsageError
-from streamvis.plugins import Plugins, default, without
+from streamvis.plugins import Plugins, default, installed, without
 
 if TYPE_CHECKING:
     from streamvis.client import Client
@@ -79,7 +79,12 @@ def plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
     return plugins_of(ctx).commands()
 
 
-def _block(ctx: click.Context, _: click.Parameter, names: tuple[str, ...]) -> None:
+def _block(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in installed():
+            raise click.BadParameter(
+                f"no plugin is called {name!r}; there are {', '.join(installed())}", param=parameter
+            )
     if names:
         ctx.with_resource(without(names))
 
