@@ -12,7 +12,7 @@ from flax import nnx
 
 
 def named_leaves(tree: Any) -> dict[str, jax.Array]:
-    """The floating-point arrays of a pytree, an nnx module or an nnx state, by their paths joined with slashes."""
+    """The real and complex arrays of a pytree, an nnx module or an nnx state, by their paths joined with slashes."""
     if isinstance(tree, nnx.Module):
         tree = nnx.state(tree, nnx.Param)
     if isinstance(tree, nnx.State):
@@ -21,14 +21,14 @@ def named_leaves(tree: Any) -> dict[str, jax.Array]:
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in leaves
-        if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.size
+        if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.size
     }
 
 
 @jax.jit
 def norms(leaves: Mapping[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The Euclidean norm of all leaves together, and of each, in float32 at least."""
-    squares = {name: jnp.square(widened(leaf)).sum() for name, leaf in leaves.items()}
+    squares = {name: jnp.square(_real(leaf)).sum() for name, leaf in leaves.items()}
     total = sum(squares.values(), start=jnp.zeros(()))
     return jnp.sqrt(total), {name: jnp.sqrt(square) for name, square in squares.items()}
 
@@ -37,9 +37,10 @@ def norms(leaves: Mapping[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Arr
 def histograms(leaves: Mapping[str, jax.Array], bins: int) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Of each leaf, the centres and counts of `bins` bins of equal width between its extreme finite values.
 
-    Values that are not finite are in no bin; of equal values the range is one unit wide, as numpy's.
+    Values that are not finite are in no bin; of equal values the range is one unit wide, as numpy's. Of complex values
+    the moduli count.
     """
-    return {name: _histogram(widened(leaf).ravel(), bins) for name, leaf in leaves.items()}
+    return {name: _histogram(_real(leaf).ravel(), bins) for name, leaf in leaves.items()}
 
 
 def _histogram(values: jax.Array, bins: int) -> tuple[jax.Array, jax.Array]:
@@ -53,6 +54,10 @@ def _histogram(values: jax.Array, bins: int) -> tuple[jax.Array, jax.Array]:
     counts = jnp.zeros(bins, jnp.int32).at[places].add(finite.astype(jnp.int32))
     parts = (jnp.arange(bins) + 0.5) / bins
     return low * (1 - parts) + high * parts, counts
+
+
+def _real(array: jax.Array) -> jax.Array:
+    return jnp.abs(array) if jnp.iscomplexobj(array) else widened(array)
 
 
 def widened(array: jax.Array) -> jax.Array:

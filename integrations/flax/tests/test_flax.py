@@ -80,6 +80,25 @@ def test_statistics_of_parameters_and_gradients(fit: Fit, make: Any, stored: Sto
         assert histogram["value"][:8] == pytest.approx(((edges[1:] + edges[:-1]) / 2).tolist(), rel=1e-4, abs=1e-6)
 
 
+def test_statistics_of_odd_arrays(make: Any, stored: Stored) -> None:
+    """Of complex arrays the moduli count, half precision is computed in float32, integers have no norm."""
+    import jax.numpy as jnp
+
+    tree = {
+        "wave": jnp.full(3, 3 + 4j),
+        "half": jnp.full((100, 100), 300, jnp.bfloat16),
+        "table": jnp.arange(3),
+        "none": jnp.zeros(0),
+    }
+    with make(histograms=True, bins=4) as callback:
+        callback(1, {}, params=tree)
+    found = stored()
+    assert found["weight/norm/wave"]["value"] == pytest.approx([75**0.5])
+    assert found["weight/histogram/wave"]["count"] == [0, 0, 3, 0]
+    assert found["weight/norm/half"]["value"] == pytest.approx([300 * 100], rel=1e-2)
+    assert {name for name in found if name.startswith("weight/norm/")} == {"weight/norm/wave", "weight/norm/half"}
+
+
 def test_what_computes_metrics_may_be_given(make: Any, stored: Stored) -> None:
     """An nnx.MultiMetric is logged as it is at the call; what follows changes nothing."""
     from flax import nnx

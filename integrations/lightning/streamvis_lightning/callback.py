@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from streamvis.errors import UsageError
 from streamvis_lightning.logger import LoggerMixin
-from streamvis_lightning.statistics import batch_size, histogram, local, norm, total_norm
+from streamvis_lightning.statistics import batch_size, has_norm, histogram, local, norm, total_norm
 
 Scalars: TypeAlias = dict[str, Any]
 
@@ -63,13 +64,16 @@ class CallbackMixin:
     twice: what comes that way is index 1 then, which is said once.
 
     Args:
-        every_n_steps: how often outputs and learning rates are logged.
+        every_n_steps: how often outputs and learning rates are logged; 0 is never.
         statistics_every_n_steps: how often the rest is; default the trainer's `log_every_n_steps`.
         norms: the norms of all gradients and of all weights.
         per_parameter: also of each parameter, as `gradient/norm/NAME` and `weight/norm/NAME`.
         histograms: of each parameter, as `gradient/histogram/NAME` and `weight/histogram/NAME`: a point for each bin,
             with its centre as `value`, and `count`.
         bins: of a histogram.
+
+    Raises:
+        UsageError: an argument that cannot work.
     """
 
     def __init__(  # noqa: PLR0913 - the switches of one callback, all by keyword
@@ -83,6 +87,13 @@ class CallbackMixin:
         bins: int = 64,
     ) -> None:
         super().__init__()
+        for name, number, least in (
+            ("every_n_steps", every_n_steps, 0),
+            ("statistics_every_n_steps", statistics_every_n_steps or 0, 0),
+            ("bins", bins, 1),
+        ):
+            if number < least:
+                raise UsageError(f"{name} is {number!r}; expected at least {least}")
         self._every_n_steps = every_n_steps
         self._statistics_every_n_steps = statistics_every_n_steps
         self._norms = norms
@@ -121,7 +132,8 @@ class CallbackMixin:
             before = trainer.optimizers[: trainer.optimizers.index(optimizer)]
             first = sum(len(other.param_groups) for other in before)
             for index, group in enumerate(optimizer.param_groups, first):
-                self._log(trainer, {"learning_rate": group["lr"]}, start_index=index)
+                if "lr" in group:
+                    self._log(trainer, {"learning_rate": group["lr"]}, start_index=index)
         if self._statistics_due(trainer):
             self._log_statistics(trainer, optimizer)
 
@@ -183,7 +195,7 @@ class CallbackMixin:
             tensors = {
                 self._names.get(id(parameter), f"{index}.{place}"): local(tensor)
                 for place, (parameter, tensor) in enumerate(pairs)
-                if tensor is not None and tensor.numel() and not tensor.is_sparse
+                if tensor is not None and has_norm(tensor)
             }
             self._log_kind(trainer, kind, tensors, index)
 
@@ -233,7 +245,7 @@ def _scalars(stage: str, outputs: Any) -> Scalars:
         outputs = {"loss": outputs}
     pairs: Iterable[tuple[str, Any]] = outputs.items() if isinstance(outputs, Mapping) else ()
     return {
-        name if "/" in name else f"{stage}/{name}": value.detach() if isinstance(value, Tensor) else value
+        f"{name}" if "/" in f"{name}" else f"{stage}/{name}": value.detach() if isinstance(value, Tensor) else value
         for name, value in pairs
         if isinstance(value, (int, float)) or (isinstance(value, Tensor) and not value.ndim)
     }

@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 
+def has_norm(tensor: Tensor) -> bool:
+    """Whether it has entries, dense and of real or complex numbers."""
+    return bool(tensor.numel()) and not tensor.is_sparse and (tensor.is_floating_point() or tensor.is_complex())
+
+
 def local(tensor: Tensor) -> Tensor:
     """What this process holds of it: of a sharded tensor its own part, without asking the other processes."""
     part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
@@ -31,9 +36,10 @@ def histogram(tensor: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     """The centres and counts of `bins` bins of equal width between the smallest and the largest finite value.
 
     Not torch.histc, which waits for the device to learn that range. Values that are not finite are in no bin; of equal
-    values the range is one unit wide, as numpy's.
+    values the range is one unit wide, as numpy's. Of complex values the moduli count.
     """
-    values = tensor.flatten().to(torch.promote_types(tensor.dtype, torch.float32))
+    real = (tensor.abs() if tensor.is_complex() else tensor).flatten()
+    values = real.to(torch.promote_types(real.dtype, torch.float32))
     finite = torch.isfinite(values)
     low = torch.where(finite, values, math.inf).amin()
     high = torch.where(finite, values, -math.inf).amax()
