@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from streamvis.errors import UsageError
 from streamvis.hyperparameters import FAILURES, Notes, plain
 from streamvis.logger import DataLogger
 
@@ -78,6 +79,8 @@ class MetricLogger:
         last axis is a line (an index) for each of its entries. The epoch may also be one of the metrics.
         """
         with self.contained("metrics"):
+            if not isinstance(metrics, Mapping):
+                raise UsageError(f"found {type(metrics).__name__}, expected a dict of names and values")
             number, now = _integer(step), time.time()
             when = _number(metrics.get("epoch", math.nan) if epoch is None else epoch)
             axes = getattr(number, "ndim", 0)
@@ -115,7 +118,7 @@ class MetricLogger:
             notes: Notes = {}
             config = plain({} if params is None else params, notes)
             if not isinstance(config, dict):
-                raise TypeError(f"found {type(params).__name__}, expected a dict")
+                raise UsageError(f"found {type(params).__name__}, expected a dict")
             if notes:
                 listed = "; ".join(f"{name} {note}" for name, note in notes.items())
                 self.say("config", f"hyperparameters of {self.scope!r}: {listed}")
@@ -142,7 +145,8 @@ class MetricLogger:
     def _contain(self, what: str, error: Exception) -> None:
         if self.strict:
             raise error
-        self.say(what, f"cannot log {what} of {self.scope!r}: {type(error).__name__}: {error}")
+        kind, reason = type(error).__name__, next(iter(str(error).splitlines()), "")
+        self.say(f"{what}: {kind}", f"cannot log {what} of {self.scope!r}: {kind}: {reason}")
 
     def say(self, what: str, message: str) -> None:
         """Warns, once about each thing."""
@@ -174,7 +178,12 @@ def flat(metrics: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 
 
 def _integer(step: Any) -> Any:
-    return step if _is_array(step) else int(step)
+    if _is_array(step):
+        return step
+    try:
+        return int(step)
+    except FAILURES as error:
+        raise UsageError(f"the step is {step!r:.80}; expected a whole number") from error
 
 
 def _number(value: Any) -> Any:

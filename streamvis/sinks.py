@@ -133,10 +133,16 @@ class SinkThread:
         try:
             getattr(self._sink, method)(*arguments)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's failure is its own: counted, said once, contained
-            if not self._errors:
-                _log.exception("sink %s failed in %s; its data may be incomplete", self._name, method)
-            self._errors += 1
             self._last_error = f"{method}: {type(error).__name__}: {error}"
+            if not self._errors:
+                known = isinstance(error, OSError)  # a disk or a peer; of anything else the trace is worth its lines
+                _log.error(
+                    "sink %s failed in %s; its data may be incomplete",
+                    self._name,
+                    self._last_error,
+                    exc_info=None if known else error,
+                )
+            self._errors += 1
             return False
         return True
 

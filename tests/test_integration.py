@@ -111,3 +111,33 @@ def test_a_copy_of_a_used_one_replaces_nothing(make: Callable[..., MetricLogger]
     twin.log({"loss": 2.0}, 2)
     twin.stop()
     assert stored(server, "loss")["step"] == [1, 2]
+
+
+def test_what_is_wrong_is_one_line_that_says_what_was_expected(
+    make: Callable[..., MetricLogger], server: ServerThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Said once for each name and kind of error, however often and long it comes."""
+
+    class Odd:
+        def __float__(self) -> float:
+            raise RuntimeError("first line\nsecond line")
+
+    metrics = make()
+    for _ in range(2):
+        metrics.log(0.5, 1)  # type: ignore[arg-type]  # the mistake
+        metrics.log({"odd": Odd(), "loss": 1.0}, 1)
+        metrics.log({"odd": "many"}, 1)
+    metrics.flush(10)
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot log metrics of 'run': UsageError: found float, expected a dict of names and values (said once)",
+        "cannot log odd of 'run': RuntimeError: first line (said once)",
+        "cannot log odd of 'run': ValueError: could not convert string to float: 'many' (said once)",
+    ]
+    assert stored(server, "loss")["step"] == [1, 1]
+    other = make()
+    other.log({"loss": 1.0}, None)
+    assert (
+        caplog.records[-1]
+        .getMessage()
+        .startswith("cannot log metrics of 'run': UsageError: the step is None; expected a whole number")
+    )

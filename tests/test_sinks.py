@@ -152,7 +152,7 @@ def test_a_failing_sink_is_counted_said_once_and_harms_nobody(
     assert stats["sinks"]["mirror#2"]["errors"] == 0
     assert (good.points, good.config, good.closed) == ([("loss", [0]), ("loss", [1])], {"lr": 1}, True)
     assert stored(server) == [0, 1]
-    assert errors(caplog) == ["sink mirror failed in write_config; its data may be incomplete"]
+    assert errors(caplog) == ["sink mirror failed in write_config: KeyError: 'lr'; its data may be incomplete"]
 
 
 def test_a_failing_sink_shows_where_its_run_shows(

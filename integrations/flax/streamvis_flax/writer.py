@@ -40,13 +40,14 @@ class StreamvisWriter(FlaxRun):
 
     def write_scalars(self, step: Any, scalars: Mapping[str, Any]) -> None:
         """Logs numbers."""
-        for name in scalars:
-            if isinstance(step, int) and self._last.get(name) == step:
-                self.metrics.say(
-                    name, f"{name} of {self.metrics.scope!r} is written twice at one step: both are stored"
-                )
-            self._last[name] = step
         self.log(step, scalars)
+        with self.metrics.contained("metrics"):
+            for name in scalars:
+                if isinstance(step, int) and self._last.get(name) == step:
+                    self.metrics.say(
+                        name, f"{name} of {self.metrics.scope!r} is written twice at one step: both are stored"
+                    )
+                self._last[name] = step
 
     def write_summaries(self, step: int, values: Mapping[str, Any], metadata: Any = None) -> None:  # noqa: ARG002
         """Logs arrays of rank 0, and of rank 1 as an index for each entry; the metadata is TensorBoard's."""

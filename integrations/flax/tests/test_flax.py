@@ -276,7 +276,7 @@ def test_strict_raises(make: Any) -> None:
     callback = make(strict=True)
     with pytest.raises(ValueError, match="could not convert string"):
         callback(1, {"words": "many"})
-    with pytest.raises(TypeError, match="expected a dict"):
+    with pytest.raises(UsageError, match="expected a dict"):
         callback.write_config("nothing")
 
 

@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from streamvis import DataLogger
@@ -98,10 +99,11 @@ class LoggerMixin(MediaMixin, ABC):
 
         The metric `epoch` becomes a column of the others; `step`, unless given as an argument, is the step.
         """
-        metrics = dict(metrics)
         with self.metrics.contained("metrics"):
+            metrics = dict(metrics)
             number = metrics.pop("step", self._next_step) if step is None else step
-            self._next_step = int(number) + 1
+            if isinstance(number, (int, float, np.number)):  # of one on a device the logger does not ask
+                self._next_step = int(number) + 1
             epoch = metrics.pop("epoch", None)
             named = {self.named(name): value for name, value in metrics.items()}
             twice = {name: named.pop(name) for name in self.claimed & named.keys()}
