@@ -134,6 +134,24 @@ def test_plots_are_inferred_from_names_and_columns() -> None:
     assert plots["acc"].ignore == ["epoch", "time"]
 
 
+@pytest.mark.parametrize(
+    ("columns", "kind", "drawn"),
+    [
+        (("count", "epoch", "step", "time", "value"), "line", ["value", "count"]),
+        (("step", "value", "x", "y"), "heatmap", ["x", "y", "value"]),
+        (("blue", "green", "red", "step", "x", "y"), "heatmap", ["x", "y", "green"]),
+        (("second", "step", "value"), "line", ["second", "value"]),
+    ],
+)
+def test_histograms_images_and_sounds_are_inferred_with_a_slider(
+    columns: tuple[str, ...], kind: str, drawn: list[str]
+) -> None:
+    """As the integrations log them: many points for each step."""
+    plot = infer([Topic(1, "run", "name", columns)]).plots["name"]
+    assert (plot.glyph_kind, plot.columns, plot.sliders) == (kind, drawn, ("step",))
+    assert {*plot.ignore, *drawn, "step"} == set(columns)
+
+
 def test_a_figure_shows_dollar_signs_as_they_stand() -> None:
     """Names are text: Bokeh must not read a pair of dollar signs as a formula."""
     plot = parse("p: {columns: [x, y], figure_kwargs: {title: {text: $$x$$}}}", "s").plots["p"]
