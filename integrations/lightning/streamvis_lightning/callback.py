@@ -102,7 +102,7 @@ class CallbackMixin:
         self._bins = bins
         self._target: LoggerMixin | None = None
         self._names: dict[int, str] = {}
-        self._updated = False
+        self._updated: set[int] = set()
         self._means: dict[tuple[str, int], tuple[Any, int]] = {}
         self._since: float | None = None
         self._batches = self._samples = 0
@@ -111,7 +111,7 @@ class CallbackMixin:
         """Finds the logger; nothing of a run that failed is left."""
         found = [logger for logger in trainer.loggers if isinstance(logger, LoggerMixin)]
         self._target = found[0] if found and trainer.is_global_zero else None
-        self._means, self._since, self._updated = {}, None, False
+        self._means, self._since, self._updated = {}, None, set()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Learns the parameters' names, once all of them exist."""
@@ -127,22 +127,25 @@ class CallbackMixin:
     @_contained
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Logs learning rates, and statistics of the gradients and weights."""
-        self._updated = True
+        number = trainer.optimizers.index(optimizer)
+        if number in self._updated:
+            return  # as LBFGS, which computes gradients several times for one update
+        self._updated.add(number)
         if self._due(trainer, self._every_n_steps):
-            before = trainer.optimizers[: trainer.optimizers.index(optimizer)]
+            before = trainer.optimizers[:number]
             first = sum(len(other.param_groups) for other in before)
             for index, group in enumerate(optimizer.param_groups, first):
                 if "lr" in group:
                     self._log(trainer, {"learning_rate": group["lr"]}, start_index=index)
         if self._statistics_due(trainer):
-            self._log_statistics(trainer, optimizer)
+            self._log_statistics(trainer, optimizer, number)
 
     @_contained
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Logs the outputs if there was an update, and the throughput."""
         if self._updated and self._due(trainer, self._every_n_steps):
             self._claim(trainer, _scalars("train", outputs))
-        self._updated = False
+        self._updated.clear()
         self._batches += 1
         self._samples += batch_size(batch)
         if self._since is None:
@@ -184,8 +187,7 @@ class CallbackMixin:
 
     # ---- writing
 
-    def _log_statistics(self, trainer: Any, optimizer: Any) -> None:
-        index = trainer.optimizers.index(optimizer)
+    def _log_statistics(self, trainer: Any, optimizer: Any, index: int) -> None:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         kinds = {
             "gradient": [(parameter, parameter.grad) for parameter in parameters],

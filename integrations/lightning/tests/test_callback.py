@@ -183,6 +183,25 @@ def test_each_optimizer_group_and_dataloader_is_an_index(tree: Tree, make: Any, 
     assert len(found["train/loss"]["step"]) == STEPS
 
 
+def test_gradients_that_are_computed_again_are_logged_once(
+    tree: Tree, make: Any, stored: Stored, tmp_path: Path
+) -> None:
+    """LBFGS does so, up to twenty times for one update."""
+    import torch
+
+    class Searching(type(deferring(tree))):  # type: ignore[misc]  # made for this test
+        def configure_optimizers(self) -> Any:
+            return torch.optim.LBFGS(self.parameters(), lr=0.1)
+
+    model = Searching()
+    tree.trainer(make(), tmp_path, max_epochs=1, callbacks=[tree.callback()]).fit(model, tree.data, tree.data)
+    found = stored()
+    assert len(model.gradients) > STEPS
+    for name in ("train/loss", "gradient/norm", "learning_rate"):
+        assert found[name]["step"] == list(range(STEPS))
+    assert found["gradient/norm"]["value"][0] == pytest.approx(float(model.gradients[0]), rel=1e-5)
+
+
 def test_odd_models_are_logged_as_far_as_possible(
     tree: Tree, make: Any, stored: Stored, tmp_path: Path, said: Said
 ) -> None:
