@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+Result = TypeVar("Result")
 
 
 def named_leaves(tree: Any) -> dict[str, jax.Array]:
@@ -25,6 +27,18 @@ def named_leaves(tree: Any) -> dict[str, jax.Array]:
     }
 
 
+def _unchecked(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Without jax's search for NaNs, which waits for every result: those of a model are what one wants to see."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **options: Any) -> Result:
+        with jax.debug_nans(False), jax.debug_infs(False):
+            return function(*args, **options)
+
+    return run
+
+
+@_unchecked
 @jax.jit
 def norms(leaves: Mapping[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The Euclidean norm of all leaves together, and of each, in float32 at least."""
@@ -33,6 +47,7 @@ def norms(leaves: Mapping[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Arr
     return jnp.sqrt(total), {name: jnp.sqrt(square) for name, square in squares.items()}
 
 
+@_unchecked
 @functools.partial(jax.jit, static_argnames="bins")
 def histograms(leaves: Mapping[str, jax.Array], bins: int) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Of each leaf, the centres and counts of `bins` bins of equal width between its extreme finite values.

@@ -99,6 +99,20 @@ def test_statistics_of_odd_arrays(make: Any, stored: Stored) -> None:
     assert {name for name in found if name.startswith("weight/norm/")} == {"weight/norm/wave", "weight/norm/half"}
 
 
+def test_nans_are_logged_while_jax_searches_for_them(make: Any, stored: Stored, said: Said) -> None:
+    """`jax_debug_nans` is about the program's own functions: what they left behind is stored as it is."""
+    import jax
+    import jax.numpy as jnp
+
+    loss, weight = jnp.asarray(np.nan), jnp.asarray([0, 1, np.nan])
+    with jax.debug_nans(True), make(histograms=True, bins=2) as callback:
+        callback(1, {"loss": loss}, params={"w": weight})
+    found = stored()
+    assert np.isnan(found["loss"]["value"] + found["weight/norm/w"]["value"]).all()
+    assert found["weight/histogram/w"]["count"] == [1, 1]
+    assert said() == []
+
+
 def test_what_computes_metrics_may_be_given(make: Any, stored: Stored) -> None:
     """An nnx.MultiMetric is logged as it is at the call; what follows changes nothing."""
     from flax import nnx
