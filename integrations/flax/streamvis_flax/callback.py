@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from streamvis.errors import UsageError
@@ -62,8 +63,8 @@ class StreamvisCallback(FlaxRun):
         """Logs one step's metrics, and now and then statistics of its parameters and gradients.
 
         `step` is a number, on the host or on a device, or what has one: a TrainState or an nnx.Optimizer. `metrics` is
-        a dict, or what computes one: an nnx.MultiMetric or a clu Collection; the epoch may be one of them. `params` and
-        `grads` are pytrees, nnx modules or nnx states.
+        a dict, a dataclass or a NamedTuple, or what computes one: an nnx.MultiMetric or a clu Collection; the epoch may
+        be one of them. `params` and `grads` are pytrees, nnx modules or nnx states.
 
         Of steps that ran in one `scan`, `step` and the values are arrays: a point for each. A value with one axis more
         than the step has an index for each entry of its last axis, as of a `vmap` over an ensemble.
@@ -71,7 +72,7 @@ class StreamvisCallback(FlaxRun):
         step = getattr(step, "step", step)
         if self._calls % self._every == 0:
             with self.metrics.contained("metrics"):
-                self.log(step, metrics.compute() if hasattr(metrics, "compute") else metrics, epoch)
+                self.log(step, _as_dict(metrics), epoch)
         self._calls += 1
         if params is not None or grads is not None:
             if self._calls_with_trees % self._statistics_every == 0:
@@ -92,3 +93,13 @@ class StreamvisCallback(FlaxRun):
         if self._histograms:
             for name, (centres, counts) in histograms(leaves, self._bins).items():
                 self.metrics.log_histogram(f"{kind}/histogram/{name}", centres, counts, unboxed(step), unboxed(epoch))
+
+
+def _as_dict(metrics: Any) -> Any:
+    if hasattr(metrics, "compute"):
+        return metrics.compute()
+    if hasattr(metrics, "_asdict"):
+        return metrics._asdict()
+    if dataclasses.is_dataclass(metrics):
+        return {field.name: getattr(metrics, field.name) for field in dataclasses.fields(metrics)}
+    return metrics

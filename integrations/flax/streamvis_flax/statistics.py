@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from flax.core import meta
 
 Result = TypeVar("Result")
 
@@ -19,7 +20,7 @@ def named_leaves(tree: Any) -> dict[str, jax.Array]:
         tree = nnx.state(tree, nnx.Param)
     if isinstance(tree, nnx.State):
         tree = nnx.to_pure_dict(tree)
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(meta.unbox(tree))
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in leaves

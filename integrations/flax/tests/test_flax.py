@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -81,14 +81,16 @@ def test_statistics_of_parameters_and_gradients(fit: Fit, make: Any, stored: Sto
 
 
 def test_statistics_of_odd_arrays(make: Any, stored: Stored) -> None:
-    """Of complex arrays the moduli count, half precision is computed in float32, integers have no norm."""
+    """Of complex arrays the moduli count, half precision counts as float32, integers have none; boxes are opened."""
     import jax.numpy as jnp
+    from flax import linen as nn
 
     tree = {
         "wave": jnp.full(3, 3 + 4j),
         "half": jnp.full((100, 100), 300, jnp.bfloat16),
         "table": jnp.arange(3),
         "none": jnp.zeros(0),
+        "boxed": nn.Partitioned(jnp.ones(4), ("model",)),
     }
     with make(histograms=True, bins=4) as callback:
         callback(1, {}, params=tree)
@@ -96,7 +98,8 @@ def test_statistics_of_odd_arrays(make: Any, stored: Stored) -> None:
     assert found["weight/norm/wave"]["value"] == pytest.approx([75**0.5])
     assert found["weight/histogram/wave"]["count"] == [0, 0, 3, 0]
     assert found["weight/norm/half"]["value"] == pytest.approx([300 * 100], rel=1e-2)
-    assert {name for name in found if name.startswith("weight/norm/")} == {"weight/norm/wave", "weight/norm/half"}
+    assert found["weight/norm/boxed"]["value"] == [2]
+    assert not any("table" in name or "none" in name or "boxed/" in name for name in found)
 
 
 def test_nans_are_logged_while_jax_searches_for_them(make: Any, stored: Stored, said: Said) -> None:
@@ -125,6 +128,25 @@ def test_what_computes_metrics_may_be_given(make: Any, stored: Stored) -> None:
     metrics.reset()
     callback.flush(10)
     assert (stored()["loss"]["value"], stored()["accuracy"]["value"]) == ([0, 0.5], [1, 1])
+
+
+def test_metrics_may_be_dataclasses_and_tuples_with_names(make: Any, stored: Stored) -> None:
+    """As jitted functions return them."""
+    import jax
+    from flax import struct
+
+    @struct.dataclass
+    class Metrics:
+        loss: jax.Array
+        accuracy: float = 0.5
+
+    class Pair(NamedTuple):
+        loss: Any
+
+    with make() as callback:
+        callback(1, jax.jit(lambda: Metrics(jax.numpy.float32(2)))())
+        callback(2, Pair(3.0))
+    assert (stored()["loss"]["value"], stored()["accuracy"]["value"]) == ([2, 3], [0.5])
 
 
 def test_only_some_calls_are_logged(make: Any, stored: Stored) -> None:
