@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from streamvis.settings import keep_grpc_out_of_forks
+
 if TYPE_CHECKING:
     from streamvis import script as script
     from streamvis.client import Batch, Client, Points, Subscription, Update
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from streamvis.no_sync import assert_no_sync
     from streamvis.plugins import create
     from streamvis.records import Config, Listing, Query, RunInfo, Size, Topic, TopicSize, Usage
+
+keep_grpc_out_of_forks()  # at import, because gRPC looks when it is imported, and any module here may be the first
 
 __version__ = "0.1.0"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import ctypes
 import functools
 import json
 import logging
@@ -108,6 +109,7 @@ class DataLogger:
         self._state = _State.NEW
         self._sender: Sender | None = None
         self._refused: Counter[str] = Counter()
+        self._said_forked = False
 
     def start(self) -> Self:
         """Starts the background thread; the server need not be there. Raises StateError the second time."""
@@ -159,7 +161,7 @@ class DataLogger:
         """
         if not isinstance(values, Mapping):
             raise UsageError(f"config is a {type(values).__name__}; expected a dict with string keys")
-        if self._state is _State.FORKED:
+        if self._forked():
             return
         self._running_sender().configure(json.loads(json.dumps(_plain(values, ""))))
 
@@ -171,7 +173,7 @@ class DataLogger:
             RejectedError: the server refused points, such as columns that disagree with another process's.
             StateError: before `start` or after `stop`.
         """
-        if self._state is _State.FORKED:
+        if self._forked():
             return
         if not self._running_sender().flush(timeout):
             raise FlushTimeoutError(f"flush of {self.scope!r} took longer than {timeout} s; it goes on")
@@ -261,9 +263,22 @@ class DataLogger:
         return self._state is _State.RUNNING
 
     def _refuse(self) -> bool:
-        if self._state is _State.FORKED:
+        if not self._forked():
+            raise StateError(f"logger of {self.scope!r} {self._state.value}")
+        return False
+
+    def _forked(self) -> bool:
+        """Whether this is a forked child, which is told once that nothing is logged here."""
+        if self._state is not _State.FORKED:
             return False
-        raise StateError(f"logger of {self.scope!r} {self._state.value}")
+        if not self._said_forked:
+            self._said_forked = True
+            _log.warning(
+                "logger of %r does nothing in the forked child %d: start a logger there, or use the spawn start method",
+                self.scope,
+                os.getpid(),
+            )
+        return True
 
     def _running_sender(self) -> Sender:
         if self._state is not _State.RUNNING or self._sender is None:
@@ -274,11 +289,8 @@ class DataLogger:
         """In the child: the thread and the connection stayed with the parent."""
         self._state = _State.FORKED
         self._buffer.attention = True
-        print(  # noqa: T201 - logging may hold a lock that the parent's other threads took
-            f"streamvis: logger of {self.scope!r} does nothing in the forked child {os.getpid()}: "
-            "start a logger there, or use the spawn start method",
-            file=sys.stderr,
-        )
+        # Never finalised: gRPC would wait for threads that are not there.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sender))
 
 
 class AsyncDataLogger:

@@ -16,6 +16,14 @@ def grpc_uri() -> str:
     return os.environ.get("STREAMVIS_GRPC_URI") or DEFAULT_GRPC_URI
 
 
+def keep_grpc_out_of_forks() -> None:
+    """Sets GRPC_ENABLE_FORK_SUPPORT=0 unless it is set; for before gRPC is imported.
+
+    Its handlers stop the parent's threads at every fork, such as those of data loaders, or print that they did not.
+    """
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+
 def plugin_allow_list() -> list[str] | None:
     """STREAMVIS_PLUGINS as a list of names; None when it is not set, which allows all."""
     return _names("STREAMVIS_PLUGINS")

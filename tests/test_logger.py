@@ -501,6 +501,22 @@ with streamvis.DataLogger("run", sys.argv[1], spool_dir=sys.argv[2]) as logger:
     assert stored(server.uri)["x"] == [1, 2]
 
 
+def test_children_that_log_nothing_are_no_matter(server: ServerThread, tmp_path: Path) -> None:
+    """Workers of data loaders are forked at every epoch: neither the logger nor gRPC says anything."""
+    program = """
+import multiprocessing, sys, streamvis
+with streamvis.DataLogger("run", sys.argv[1], spool_dir=sys.argv[2], flush_every=0.01) as logger:
+    for step in range(5):
+        logger.write("loss", x=step)
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert pool.map(abs, [-1, -2]) == [1, 2]
+"""
+    command = [sys.executable, "-c", program, server.uri, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert stored(server.uri)["x"] == [0, 1, 2, 3, 4]
+
+
 def test_an_exception_inside_with_loses_nothing(server: ServerThread, make: Callable[..., DataLogger]) -> None:
     """The logger is stopped, the exception goes on."""
 
