@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -264,10 +264,11 @@ class Delivery:
         self.counts["retries"] += 1
         self.next_connect = now + self._retry_delay
         self._retry_delay = min(2 * self._retry_delay, _LAST_RETRY)
+        self.secure()
         if not self._away:
             self._away = True
-            _log.warning("%s; points of %r are kept in %s until it answers", error, self._label, self._spool.path)
-        self.secure()
+            place = "memory" if self.stuck else self._spool.path
+            _log.warning("%s; points of %r are kept in %s until it answers", error, self._label, place)
 
     def secure(self) -> None:
         """Puts what is unacknowledged on disk; what does not fit there stays in memory."""
@@ -318,11 +319,12 @@ class Delivery:
         self._outbox.clear()
         self._disconnect()
 
-    def close(self) -> None:
-        """Closes the link; what is unacknowledged is on disk afterwards."""
+    def close(self) -> Sequence[Batch]:
+        """Closes the link; what is unacknowledged is on disk afterwards, but for those given: the disk takes none."""
         self._disconnect()
         self.secure()
         self._spool.close()
+        return self._outbox.batches if self.stuck else ()
 
 
 def _writer_id(scope: str) -> str:

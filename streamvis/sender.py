@@ -372,10 +372,11 @@ class Sender:
         return self._delivery.outstanding == 0 or gave_up or time.monotonic() >= self._stop.deadline
 
     def _close(self) -> None:
-        self._delivery.close()
+        for batch in (lost := self._delivery.close()):
+            self._drop(batch, SpoolError("the program ends, and neither the server nor the disk has taken them"))
         for ticket in [*self._tickets, *(event for event in _taken(self._events) if isinstance(event, _Ticket))]:
             self._settle(ticket)
-        if self._delivery.outstanding:
+        if self._delivery.outstanding and not lost:
             path = self._delivery.spool_path
             _log.warning("points of %r wait for the server in %s: `streamvis push %s`", self._scope, path, path)
         self._sinks.close(self._stop.deadline if self._stop else 0.0)

@@ -8,6 +8,7 @@ recognises batches that it has seen, replaying more than needed does no harm.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -144,7 +145,8 @@ class Spool:
         """Closes the files; what is unacknowledged stays on disk, without an owner."""
         self._close_reader()
         self._close_segment()
-        (self.path / _OWNER).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where the folder could not be made there is no such file
+            (self.path / _OWNER).unlink()
 
     def _write(self, record: bytes) -> None:
         if self._out is None or self._segments[-1].size >= SEGMENT_BYTES:

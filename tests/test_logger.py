@@ -449,6 +449,39 @@ def test_a_full_spool_is_a_counted_loss(make: Callable[..., DataLogger], caplog:
     assert len([record for record in caplog.records if "are lost" in record.message]) == 1
 
 
+def test_what_neither_server_nor_disk_takes_is_a_counted_loss_at_the_end(
+    make: Callable[..., DataLogger], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where no spool can be made points stay in memory; the end says that they are lost, and promises nothing."""
+    (tmp_path / "file").touch()
+    with make(f"127.0.0.1:{free_port()}", spool_dir=tmp_path / "file" / "spool") as logger:
+        logger.write_config({"lr": 1})
+        logger.write("a", x=np.arange(7))
+        logger.flush(10)
+        assert logger.stats()["dropped"] == {}
+    assert logger.stats()["dropped"] == {"a": 7, "config": 1}
+    said = [record.getMessage() for record in caplog.records]
+    assert ["stay in memory: cannot write to the spool" in said[0], "are kept in memory" in said[1]] == [True, True]
+    assert said[2:] == [
+        "points of 'run' are lost (a): the program ends, and neither the server nor the disk has taken them"
+    ]
+
+
+def test_what_waits_in_memory_is_sent_when_the_server_comes(
+    make: Callable[..., DataLogger], tmp_path: Path, wait_until: Wait
+) -> None:
+    """Without a spool, too, nothing is lost as long as the program runs."""
+    (tmp_path / "file").touch()
+    port = free_port()
+    with make(f"127.0.0.1:{port}", spool_dir=tmp_path / "file" / "spool") as logger:
+        logger.write("loss", x=np.arange(7))
+        logger.flush(10)
+        with serving("memory:", port) as server:
+            wait_until(lambda: "x" in stored(server.uri), 30)
+            assert stored(server.uri)["x"] == list(range(7))
+    assert logger.stats()["dropped"] == {}
+
+
 def test_a_full_spool_raises_when_strict(make: Callable[..., DataLogger]) -> None:
     """Under strict, what neither the server nor the disk takes is an error of the flush."""
     with make(f"127.0.0.1:{free_port()}", spool_max_bytes=10, strict=True) as logger:
