@@ -95,6 +95,7 @@ class DataLogger:
         self._max_host_bytes = max_host_bytes
         self._max_device_bytes = max_device_bytes
         self._options = SenderOptions(
+            uri=self.grpc_uri,
             flush_every=flush_every,
             max_host_bytes=max_host_bytes,
             max_device_bytes=max_device_bytes,

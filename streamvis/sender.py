@@ -45,6 +45,7 @@ _log = logging.getLogger("streamvis")
 class SenderOptions:
     """How a logger sends. Sizes in bytes, times in seconds. `replace`: the first batch of a name replaces its topic."""
 
+    uri: str
     flush_every: float
     max_host_bytes: int
     max_device_bytes: int
@@ -378,7 +379,8 @@ class Sender:
             self._settle(ticket)
         if self._delivery.outstanding and not lost:
             path = self._delivery.spool_path
-            _log.warning("points of %r wait for the server in %s: `streamvis push %s`", self._scope, path, path)
+            push_it = f"streamvis push {path} {self._options.uri}"
+            _log.warning("points of %r wait for the server in %s: `%s`", self._scope, path, push_it)
         self._sinks.close(self._stop.deadline if self._stop else 0.0)
 
     def _count_error(self, key: str, message: str, *args: object) -> None:

@@ -55,9 +55,9 @@ class BlockStreams:
 
 def check_uri(uri: str) -> str:
     """The address as gRPC takes it. Raises UsageError unless it is `host:port` or `unix:path`."""
-    if uri.startswith("unix:") and len(uri) > len("unix:"):
+    if f"{uri}".startswith("unix:") and len(uri) > len("unix:"):
         return uri
-    host, _, port = uri.rpartition(":")
+    host, _, port = f"{uri}".rpartition(":")
     if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UsageError(f"{uri!r} is not the address of a data server; expected host:port or unix:path")
     return uri
