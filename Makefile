@@ -6,7 +6,7 @@ INTEGRATIONS := $(patsubst %/pyproject.toml,%,$(wildcard integrations/*/pyprojec
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,viewer $(INTEGRATIONS))
 PROTOC := PATH="$(CURDIR)/.venv-proto/bin:$$PATH" .venv-proto/bin/python -m grpc_tools.protoc -I. --python_out=. --mypy_out=.
 
-.PHONY: demo test check bench proto docs
+.PHONY: demo test check bench soak proto docs
 
 demo: .venv/.demo
 	$(BIN)/streamvis demo $(ARGS)
@@ -22,6 +22,9 @@ check: .venv/.test
 
 bench: .venv/.test
 	set -e; for file in benchmarks/[!_]*.py; do $(BIN)/python $$file; done
+
+soak: .venv/.test
+	$(BIN)/python benchmarks/_soak.py $(ARGS)
 
 proto: .venv-proto/.stamp
 	$(PROTOC) --grpc_python_out=. --mypy_grpc_out=. streamvis/v1/streamvis.proto

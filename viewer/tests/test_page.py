@@ -45,6 +45,10 @@ DRAWN = """async () => {
   const {layers} = await import("/assets/layers.js");
   return layers.size > 0 && [...layers.values()].every(layer => layer.plot_view.frame?.bbox.width > 0);
 }"""
+XS = """async () => {
+  const {layers} = await import("/assets/layers.js");
+  return [...layers.get("p0").held(0).x];
+}"""
 RANGES = """async key => {
   const {layers} = await import("/assets/layers.js");
   const {x_range, y_range} = layers.get(key).plot_view.model;
@@ -297,22 +301,44 @@ def test_both_ways_of_drawing_are_said_and_draw(data: ServerThread, visit: Calla
 def test_the_page_says_that_the_data_server_is_away_and_goes_on_when_it_is_back(
     visit: Callable[..., Page], tmp_path: Path
 ) -> None:
-    """Nothing is lost and nothing comes twice."""
+    """At the start and later; nothing is lost, nothing comes twice, and the page is not loaded again."""
     address, prefix = f"unix:{tmp_path}/socket", str(tmp_path / "data")
     schema = tmp_path / "other.yaml"
     schema.write_text(SCHEMA)
     with serving("127.0.0.1:0", address, schema) as base:
-        with data_serving(prefix, host=address):
-            write(address, "run1", "loss", x=[1, 2], y=[0.0, 1.0])
-            page = visit("/?rows=loss", base=base)
-            shows(page, "2 points")
-            shows(page, "live", "#connection")
-        shows(page, "The data server does not answer", "#banner")
-        assert page.locator("#banner").is_visible()
-        with data_serving(prefix, host=address):
-            write(address, "run1", "loss", x=[3], y=[2.0])
-            shows(page, "3 points")
-            until(lambda: page.locator("#banner").is_hidden())
+        page = visit("/?rows=loss", base=base)
+        for number in (1, 2, 3):
+            shows(page, "The data server does not answer", "#banner")
+            assert page.locator("#banner").is_visible()
+            with data_serving(prefix, host=address):
+                write(address, "run1", "loss", x=[number], y=[0.5])
+                until(lambda known=number: xs(page) == list(range(1, known + 1)))
+                shows(page, f"{number} point", "#counts")
+                shows(page, "live", "#connection")
+                until(lambda: page.locator("#banner").is_hidden())
+
+
+def xs(page: Page) -> list[float]:
+    """What the first plot holds of its only series."""
+    return list(page.evaluate(XS))
+
+
+def test_a_tab_that_was_asleep_catches_up_when_it_wakes(data: ServerThread, visit: Callable[..., Page]) -> None:
+    """It runs no script meanwhile, as a tab in the background or a closed laptop; then it has every point once."""
+    write(data.uri, "run1", "loss", x=[0], y=[0.0])
+    page = visit("/?rows=loss")
+    shows(page, "1 point")
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
+    with DataLogger("run1", grpc_uri=data.uri, flush_every=0.01) as logger:
+        for step in range(1, 200):
+            logger.write("loss", x=step, y=step)
+            logger.flush()
+    devtools.send("Page.setWebLifecycleState", {"state": "active"})
+    until(lambda: xs(page) == list(range(200)))
+    shows(page, "200 points")
+    write(data.uri, "run1", "loss", x=[200], y=[0.0])
+    until(lambda: xs(page) == list(range(201)))
 
 
 def test_the_page_is_loaded_again_when_another_viewer_answers(browser: Browser, data: ServerThread) -> None:

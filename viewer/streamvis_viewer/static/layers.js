@@ -192,11 +192,12 @@ class Layer {
     return fit === "robust" ? this.#levels.base.robustBounds(...logs) : this.#levels.base.bounds(...logs);
   }
 
-  /** How many points have no place on the axes only because these are logarithmic. */
+  /** The points of one series, selected or not. */
   held(slot) {
     return this.#levels.base.points(slot);
   }
 
+  /** How many points have no place on the axes only because these are logarithmic. */
   unplaced() {
     const {log} = this.view;
     return this.#levels.base.unplaced(...log);
