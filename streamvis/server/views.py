@@ -31,14 +31,18 @@ class Selection:
     def __init__(self, query: Query, patterns: Patterns) -> None:
         """Raises PatternError."""
         self._topics = frozenset(query.topics)
-        self._scopes = frozenset(scope for scope, _ in query.topics)
+        scopes = {scope for scope, _ in query.topics}
+        if not scopes and query.exact and query.scope_filter is not None:
+            scopes = {query.scope_filter}
+        self.scopes = frozenset(scopes) or None
+        """Those that topics can be of; None: any."""
         self._scope = None if query.scope_filter is None else _matcher(query.scope_filter, query.exact, patterns)
         self._names = [_matcher(name, query.exact, patterns) for name in query.name_filters]
 
     def has_scope(self, scope: str) -> bool:
         """Whether topics of the scope may be selected; then its config is."""
-        if self._topics:
-            return scope in self._scopes
+        if self.scopes is not None:
+            return scope in self.scopes
         return self._scope is None or self._scope(scope)
 
     def has(self, scope: str, name: str) -> bool:
@@ -66,7 +70,7 @@ class View:
 
     def catch_up(self, store: Store) -> Iterator[Change]:
         """What the store holds beyond `seq`, in messages of about MESSAGE_BYTES; blocking."""
-        changed = store.catalog(self.seq)
+        changed = store.catalog(self.seq, self.selection.scopes)
         topics = [topic for topic in self._missed(changed, store) if self.selection.has(topic.scope, topic.name)]
         configs = [config for config in changed.configs if self.selection.has_scope(config.scope)]
         self._note(topics)
@@ -86,7 +90,10 @@ class View:
         """Topics that changed; at first, all live ones, because the reader may know none of them by id."""
         if self.started or not self.seq:
             return changed.topics
-        return [*(topic for topic in changed.topics if topic.deleted), *store.catalog().topics]
+        return [
+            *(topic for topic in changed.topics if topic.deleted),
+            *store.catalog(scopes=self.selection.scopes).topics,
+        ]
 
     def is_reloaded_by(self, commit: Commit) -> bool:
         """Whether the commit restores a topic that is selected: its blocks are in the store, not in the commit."""
@@ -123,7 +130,9 @@ def seq_of(cursor: bytes, store: Store) -> int:
 
 def listings(store: Store, selection: Selection, with_lengths: bool) -> Iterator[list[Listing]]:
     """The live topics of a selection, oldest first, some at a time; blocking."""
-    topics = [topic for topic in store.catalog().topics if selection.has(topic.scope, topic.name)]
+    topics = [
+        topic for topic in store.catalog(scopes=selection.scopes).topics if selection.has(topic.scope, topic.name)
+    ]
     for start in range(0, len(topics), LISTINGS):
         yield [
             Listing(topic, store.lengths(topic.id) if with_lengths else {})

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from streamvis.codec import EncodedBlock
 from streamvis.columns import Array
@@ -50,6 +50,13 @@ class Catalog:
     seq: int
     topics: tuple[Topic, ...]
     configs: tuple[Config, ...]
+
+    def only(self, scopes: Collection[str] | None) -> Catalog:
+        """Those of some scopes; None: all."""
+        if scopes is None:
+            return self
+        topics = tuple(topic for topic in self.topics if topic.scope in scopes)
+        return replace(self, topics=topics, configs=tuple(c for c in self.configs if c.scope in scopes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +165,11 @@ class Store(ABC):
         """The number of the latest change."""
 
     @abstractmethod
-    def catalog(self, after: int = 0) -> Catalog:
-        """Topics and configs changed after that number; with `after=0` only live topics, oldest first."""
+    def catalog(self, after: int = 0, scopes: Collection[str] | None = None) -> Catalog:
+        """Topics and configs changed after that number; with `after=0` only live topics, oldest first.
+
+        With `scopes` only those of these; then `after=0` is as quick as they are few, whatever else is stored.
+        """
 
     @abstractmethod
     def page(self, topic: int, after: int, upto: int, max_bytes: int, previous: Page | None = None) -> Page:

@@ -9,7 +9,7 @@ O(log n) times. What is left of a topic that rests is merged by size.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -348,8 +348,11 @@ class Agenda:
         self._waiting: dict[int, int] = {}
         self._floors: dict[int, int] = {}
         self._since = math.inf  # when the current sweep was due
-        self._due: dict[int, float] = {}
-        self._touched: dict[int, float] = {}  # since when topics with small blocks rest, the longest first
+        # Ordered: a plain dict looks for its first key behind all those that were there before.
+        self._due: OrderedDict[int, float] = OrderedDict()
+        self._touched: OrderedDict[int, float] = (
+            OrderedDict()
+        )  # since when topics with small blocks rest, the longest first
 
     def note(self, blocks: Mapping[int, int], now: float) -> None:
         """Counts what slices left. A topic is due when they are many beside those that a sweep would look at again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
@@ -242,12 +242,12 @@ class MemoryStore(Store):
         """See Store."""
         return self._seq
 
-    def catalog(self, after: int = 0) -> Catalog:
+    def catalog(self, after: int = 0, scopes: Collection[str] | None = None) -> Catalog:
         """See Store."""
         with self._lock:
-            topics = tuple(t for number, t in self._topics.values() if number > after and (after or not t.deleted))
-            configs = tuple(c for number, c in self._configs.values() if number > after and (after or c.values))
-            return Catalog(self._seq, topics, configs)
+            topics = (t for number, t in self._topics.values() if number > after and (after or not t.deleted))
+            configs = (c for number, c in self._configs.values() if number > after and (after or c.values))
+            return Catalog(self._seq, tuple(topics), tuple(configs)).only(scopes)
 
     def page(self, topic: int, after: int, upto: int, max_bytes: int, previous: Page | None = None) -> Page:
         """See Store."""

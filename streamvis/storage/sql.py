@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from streamvis.codec import EncodedBlock
@@ -80,6 +81,9 @@ _NAMED = (
     "WITH wanted (a, b) AS (VALUES {keys}) SELECT id, scope, name, columns, deleted, changed "
     "FROM wanted JOIN topic ON scope = a AND name = b WHERE NOT deleted"
 )
+_LIVE_OF = _TOPIC + "WHERE NOT deleted AND scope IN ({keys})"
+_CHANGED = 5
+_CONFIGS_OF = "SELECT changed, name, config FROM scope WHERE name IN ({keys})"
 _CONFIGS = "SELECT name, config FROM scope WHERE name IN ({keys})"
 _PUT_NUMBER = (
     "INSERT INTO writer (shard, id, number) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET number = excluded.number"
@@ -382,8 +386,10 @@ class SqlStore(Store):
         ((seq,),) = session.execute("SELECT seq FROM clock WHERE shard = ?", (self.shard,))
         return int(seq)
 
-    def catalog(self, after: int = 0) -> Catalog:
+    def catalog(self, after: int = 0, scopes: Collection[str] | None = None) -> Catalog:
         """See Store."""
+        if scopes is not None and not after:
+            return self._live_of(scopes)
         alive = "" if after else "AND NOT deleted "
         after = min(after, _MAX_SEQ)
         with self._reading() as session:
@@ -393,7 +399,16 @@ class SqlStore(Store):
                 session.execute("SELECT name, config FROM scope WHERE changed > ? ORDER BY changed", (after,))
             )
         wholes = [Config(scope, load_config(text.encode())) for scope, text in configs]
-        return Catalog(seq, tuple(map(_topic, topics)), tuple(whole for whole in wholes if after or whole.values))
+        changed = Catalog(seq, tuple(map(_topic, topics)), tuple(whole for whole in wholes if after or whole.values))
+        return changed.only(scopes)
+
+    def _live_of(self, scopes: Collection[str]) -> Catalog:
+        with self._reading() as session:
+            seq = self._clock(session)
+            topics = sorted(select(session, _LIVE_OF, singles(scopes)), key=itemgetter(_CHANGED))
+            configs = sorted(select(session, _CONFIGS_OF, singles(scopes)))
+        wholes = [Config(scope, load_config(text.encode())) for _, scope, text in configs]
+        return Catalog(seq, tuple(map(_topic, topics)), tuple(whole for whole in wholes if whole.values))
 
     def page(self, topic: int, after: int, upto: int, max_bytes: int, previous: Page | None = None) -> Page:
         """See Store."""

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, ClassVar
@@ -590,6 +591,20 @@ class StoreContract(ABC):
         assert catalog.seq == store.seq()
         assert [topic.name for topic in store.catalog().topics] == ["c", "a"]
         assert store.catalog(catalog.seq).topics == ()
+
+    def test_the_catalog_of_some_scopes_is_that_part_of_the_whole(self, store: Store) -> None:
+        """From the beginning and later, in the same order; scopes that are not there have nothing."""
+        stream = StoreStream()
+        scopes = ["one", "two", "three"]
+        configs = [Config(scope, {"lr": 1}) for scope in scopes]
+        declare = [loss(number, name, scope=scope) for number, (name, scope) in enumerate(product("ba", scopes))]
+        before = append(store, stream.next(declare=declare, configs=configs)).seq
+        store.delete("two", ["a"])
+        append(store, stream.next(declare=[loss(9, "a", scope="one", replace=True), loss(10, "c", scope="three")]))
+        for after, chosen in product((0, before), (["two"], ["three", "none", "one"], scopes, [])):
+            whole, part = store.catalog(after), store.catalog(after, chosen)
+            assert part == whole.only(chosen)
+            assert {topic.scope for topic in part.topics} <= set(chosen)
 
     def test_pages_are_bounded_and_complete(self, store: Store) -> None:
         """A page has as many blocks as fit, at least one, and the next begins where it ended."""
