@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -324,21 +325,29 @@ def xs(page: Page) -> list[float]:
 
 
 def test_a_tab_that_was_asleep_catches_up_when_it_wakes(data: ServerThread, visit: Callable[..., Page]) -> None:
-    """It runs no script meanwhile, as a tab in the background or a closed laptop; then it has every point once."""
+    """It runs no script meanwhile, as when its machine sleeps; then it has every point once."""
     write(data.uri, "run1", "loss", x=[0], y=[0.0])
     page = visit("/?rows=loss")
     shows(page, "1 point")
-    devtools = page.context.new_cdp_session(page)
-    devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
-    with DataLogger("run1", grpc_uri=data.uri, flush_every=0.01) as logger:
+    with asleep(page), DataLogger("run1", grpc_uri=data.uri, flush_every=0.01) as logger:
         for step in range(1, 200):
             logger.write("loss", x=step, y=step)
             logger.flush()
-    devtools.send("Page.setWebLifecycleState", {"state": "active"})
     until(lambda: xs(page) == list(range(200)))
     shows(page, "200 points")
     write(data.uri, "run1", "loss", x=[200], y=[0.0])
     until(lambda: xs(page) == list(range(201)))
+
+
+@contextmanager
+def asleep(page: Page) -> Iterator[None]:
+    """The page stops at its next statement, and goes on after the block."""
+    debugger = page.context.new_cdp_session(page)
+    debugger.send("Debugger.enable")
+    debugger.send("Debugger.pause")
+    yield
+    debugger.send("Debugger.resume")
+    debugger.send("Debugger.disable")
 
 
 def test_the_page_is_loaded_again_when_another_viewer_answers(browser: Browser, data: ServerThread) -> None:
