@@ -17,6 +17,7 @@ StreamvisError
 ├── StoreError                     the data files cannot be used
 │   ├── StoreLockedError           another server holds them
 │   ├── StoreFormatError           they are not ours
+│   ├── StoreDamagedError          they cannot be read any more
 │   └── StoreFullError             no space left on the disk
 ├── SpoolError                     a spool that cannot be read or written
 └── PluginError                    a plugin that is missing or does not load
@@ -117,6 +118,12 @@ class StoreFormatError(StoreError):
     status = "FAILED_PRECONDITION"
 
 
+class StoreDamagedError(StoreError):
+    """The data files were altered or cut, or their disk fails."""
+
+    status = "DATA_LOSS"
+
+
 class StoreFullError(StoreError):
     """The disk is full: nothing was stored, reading goes on."""
 
@@ -140,6 +147,7 @@ _BY_STATUS: dict[str, type[StreamvisError]] = {
     "UNAVAILABLE": UnavailableError,
     "DEADLINE_EXCEEDED": UnavailableError,
     "RESOURCE_EXHAUSTED": StoreFullError,
+    "DATA_LOSS": StoreDamagedError,
 }
 
 

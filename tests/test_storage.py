@@ -30,6 +30,7 @@ from streamvis.errors import (
     MalformedError,
     NotFoundError,
     PluginError,
+    StoreDamagedError,
     StoreError,
     StoreFormatError,
     StoreFullError,
@@ -426,7 +427,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     with (tmp_path / "data.sqlite").open("r+b") as file:
         file.seek(100)
         file.write(b"\xff" * 20000)
-    with pytest.raises(StoreError, match=r"data\.sqlite cannot be used"):
+    with pytest.raises(StoreDamagedError, match=r"data\.sqlite is damaged .*`streamvis check .*data` says where"):
         SqliteStore(tmp_path / "data").seq()
 
 

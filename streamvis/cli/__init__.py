@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamvis.cli import changing, demos, extensions, operating, reading, servers, sizes
+from streamvis.cli import changing, demos, extensions, files, operating, reading, servers, sizes
 from streamvis.cli.program import main, program
 
-__all__ = ["changing", "demos", "extensions", "main", "operating", "program", "reading", "servers", "sizes"]
+__all__ = ["changing", "demos", "extensions", "files", "main", "operating", "program", "reading", "servers", "sizes"]

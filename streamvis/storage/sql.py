@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from streamvis.codec import EncodedBlock
-from streamvis.errors import NotFoundError, UsageError
+from streamvis.errors import MalformedError, NotFoundError, StoreDamagedError, UsageError
 from streamvis.records import (
     CONFIGS,
     Ack,
@@ -421,8 +421,9 @@ class SqlStore(Store):
             for row in rows:  # the innermost loop of every fetch
                 whole = EncodedBlock._make(row[:7])
                 seq, parts = row[7:]
+                _check_sound(whole, seq)
                 floor = after if parts is None else max(after, seen.get(row[1:3], 0))
-                block = whole if parts is None else clip(Stored(seq, parts, whole), floor, upto)
+                block = whole if parts is None else _clipped(Stored(seq, parts, whole), floor, upto)
                 if block is None:
                     continue
                 size += len(block.columns) + len(block.payload)
@@ -482,6 +483,30 @@ class SqlStore(Store):
                 for index in range(first, first + k):
                     points[index] += n
         return dict(sorted(points.items()))
+
+
+def _check_sound(block: EncodedBlock, seq: int) -> None:
+    """A damaged file may give anything in the place of numbers and bytes."""
+    _, index, k, n, columns, payload, crc = block
+    try:
+        sound = (index | k | n | crc) >> 32 == 0 and type(columns) is type(payload) is bytes
+    except TypeError:
+        sound = False
+    if not sound:
+        raise _damaged(block, seq, "it has something else where its numbers and bytes should be")
+
+
+def _clipped(stored: Stored, after: int, upto: int) -> EncodedBlock | None:
+    try:
+        return clip(stored, after, upto)
+    except MalformedError as error:
+        raise _damaged(stored.block, stored.seq, error) from error
+
+
+def _damaged(block: EncodedBlock, seq: int, reason: object) -> StoreDamagedError:
+    return StoreDamagedError(
+        f"block {seq} of topic {block.topic} is damaged: {reason}; `streamvis check` names all that are"
+    )
 
 
 def _seen(blocks: Sequence[EncodedBlock], seqs: Sequence[int], upto: int) -> dict[tuple[int, int], int]:

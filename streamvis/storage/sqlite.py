@@ -12,11 +12,11 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
-from streamvis.errors import StoreError, StoreFormatError, StoreFullError, StoreLockedError
+from streamvis.errors import StoreDamagedError, StoreError, StoreFormatError, StoreFullError, StoreLockedError
 from streamvis.storage.session import Session
 from streamvis.storage.sql import SCHEMA, SqlStore
 
@@ -33,6 +33,9 @@ _BUSY_SECONDS = 10.0
 _RESTART_MILLISECONDS = 100
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+_COPY = "go on with a copy that was made before"
+# An index ends with the rowid, which is seq: naming it would store it twice.
+_SCHEMA = SCHEMA.format(key="INTEGER PRIMARY KEY", blob="BLOB", topic_order="topic_id")
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 
 
@@ -49,10 +52,12 @@ class SqliteStore(SqlStore):
         self._checkpointing = Lock()
         with ExitStack() as resources:
             resources.enter_context(_locked(Path(f"{os.fspath(prefix)}.lock")))
-            with _translated(self.path):
-                _check_format(self.path)
+            with translated(self.path):
+                check_format(self.path)
                 self._writer = self._connect(resources)
                 _create(self._writer)
+                check_tables(self._writer, self.path)
+                check_clock(self._writer, self.path)
                 _enter_wal(self._writer, self.path)
                 self._writer.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KIB}")
                 self._checkpointer = self._connect(resources)
@@ -70,7 +75,7 @@ class SqliteStore(SqlStore):
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
-        with _translated(self.path):
+        with translated(self.path):
             self._check_open()
             self._bound_wal()
             self._writer.execute("BEGIN IMMEDIATE")
@@ -101,7 +106,7 @@ class SqliteStore(SqlStore):
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
-        with _translated(self.path):
+        with translated(self.path):
             self._check_open()
             try:
                 connection = self._idle.pop()
@@ -123,7 +128,7 @@ class SqliteStore(SqlStore):
         with self._checkpointing:
             # On a full disk the next append says so; the WAL keeps what was to be copied.
             if not self._closed:
-                with suppress(StoreFullError), _translated(self.path):
+                with suppress(StoreFullError), translated(self.path):
                     self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def close(self) -> None:
@@ -144,7 +149,8 @@ class SqliteStore(SqlStore):
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
+    """Raises what SQLite and the system raise as StoreErrors."""
     try:
         yield
     except sqlite3.Error as error:
@@ -153,9 +159,15 @@ def _translated(path: Path) -> Iterator[None]:
             raise StoreFullError(
                 f"no space left to write {path}: nothing was stored; free some and write again"
             ) from error
+        if code & 0xFF == sqlite3.SQLITE_CORRUPT:
+            raise StoreDamagedError(
+                f"{path} is damaged ({error}): `streamvis check {path.with_suffix('')}` says where; {_COPY}"
+            ) from error
         if code == sqlite3.SQLITE_NOTADB:
             raise StoreFormatError(f"{path} is not a data file of streamvis; choose another prefix") from error
         raise StoreError(f"{path} cannot be used: {error}") from error
+    except UnicodeDecodeError as error:  # SQLite's own words about what it found
+        raise StoreDamagedError(f"{path} is damaged ({error}); {_COPY}") from error
     except OSError as error:
         raise StoreError(f"{path} cannot be used: {error.strerror}") from error
 
@@ -163,7 +175,7 @@ def _translated(path: Path) -> Iterator[None]:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Holds the lock file. It is never removed: a file that another server opened just before would lock nothing."""
-    with _translated(path):
+    with translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as lock:
             try:
@@ -175,7 +187,7 @@ def _locked(path: Path) -> Iterator[None]:
             yield
 
 
-def _check_format(path: Path) -> None:
+def check_format(path: Path) -> None:
     """Raises StoreFormatError if there are data of others; reads without SQLite, which may write to what it opens."""
     try:
         with path.open("rb") as file:
@@ -195,14 +207,34 @@ def _create(connection: sqlite3.Connection) -> None:
     In one transaction, and before WAL mode, so that the main file says from the start whose it is.
     """
     ((version,),) = connection.execute("PRAGMA user_version")
-    if version:
-        return
-    connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")
-    # An index ends with the rowid, which is seq: naming it would store it twice.
-    schema = SCHEMA.format(key="INTEGER PRIMARY KEY", blob="BLOB", topic_order="topic_id")
-    connection.executescript(
-        f"BEGIN IMMEDIATE; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; {schema} COMMIT;"
-    )
+    if not version:
+        connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")
+        connection.executescript(
+            f"BEGIN IMMEDIATE; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; {_SCHEMA} COMMIT;"
+        )
+
+
+def check_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises StoreFormatError unless the tables are those that `_create` makes."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_SCHEMA)
+        if _tables(connection) != _tables(fresh):
+            raise StoreFormatError(
+                f"{path} has other tables than this version of streamvis makes; choose another prefix"
+            )
+
+
+def check_clock(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises StoreDamagedError if the clock could give a number twice."""
+    clocks = [seq for (seq,) in connection.execute("SELECT seq FROM clock")]
+    latest = "SELECT coalesce(max(seq), 0) FROM block UNION ALL SELECT coalesce(max(changed), 0) FROM topic"
+    given = [seq for (seq,) in connection.execute(latest)]
+    if len(clocks) != 1 or {*map(type, clocks + given)} != {int} or clocks[0] < max(given):
+        raise StoreDamagedError(f"{path} is damaged: its clock says {clocks}, but it gave the numbers {given}; {_COPY}")
+
+
+def _tables(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
+    return set(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema"))
 
 
 def _enter_wal(connection: sqlite3.Connection, path: Path) -> None:
