@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
 from streamvis import plugins
 from streamvis.server.run import serving
-from streamvis_viewer import schema
+from streamvis_viewer import layout, schema
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -45,6 +46,16 @@ def test_the_schemas_of_a_page_load(page: Path, tmp_path: Path) -> None:
         file = tmp_path / "plots.yaml"
         file.write_text(block)
         assert schema.load(file)
+
+
+def test_the_addresses_of_the_docs_describe_pages() -> None:
+    """Each line of the blocks of addresses, with the schema of their page; every key stands in one of them."""
+    page = ROOT / "docs" / "urls.md"
+    plots = schema.parse(_blocks(page, "yaml")[0], page.name)
+    addresses = "".join(_blocks(page, "url")).splitlines()
+    queries = [parse_qs(address.removeprefix("/?"), keep_blank_values=True) for address in addresses]
+    assert all(layout.parse(query, plots).cells for query in queries)
+    assert {key for query in queries for key in query} == {*layout.KEYS} - {"gl"}
 
 
 def test_the_logging_example_is_short() -> None:

@@ -47,5 +47,6 @@ class Statuses:
 def _statuses(grpc_uri: str) -> Mapping[str, Mapping[str, Any]]:
     with Client(grpc_uri) as client:
         return {
-            scope: {"points": usage.live.points, "bytes": usage.live.bytes} for scope, usage in client.usage().items()
+            run.scope: {"status": run.status, "updated": run.updated, "points": run.points, "bytes": run.bytes}
+            for run in client.runs()
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -264,6 +265,19 @@ def test_runs_show_how_much_they_hold(three: ServerThread, visit: Callable[..., 
     with DataLogger("run1", grpc_uri=three.uri) as logger:
         logger.write("loss", x=np.arange(2000), y=np.arange(2000.0))
     expect(row).to_contain_text("2K")
+
+
+def test_runs_show_how_they_are_doing(three: ServerThread, visit: Callable[..., Page]) -> None:
+    """Running while a logger is open, finished once it has closed, and since when."""
+    page = visit()
+    expect(page.locator(RUNS, has_text="run1").locator(".status")).to_have_text("finished")
+    with DataLogger("run4", grpc_uri=three.uri) as logger:
+        logger.write("loss", x=1, y=1.0)
+        logger.flush()
+        expect(page.locator(RUNS, has_text="run4").locator(".status")).to_have_text("running", timeout=30_000)
+    expect(page.locator(RUNS, has_text="run4").locator(".status")).to_have_text("finished", timeout=30_000)
+    expect(page.locator(RUNS).first).to_contain_text("run4")
+    expect(page.locator(RUNS).first).to_contain_text(re.compile(r"\d+ (s|min)"))
 
 
 def test_what_cannot_be_deleted_says_why(three: ServerThread, visit: Callable[..., Page]) -> None:
