@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 import signal
 import subprocess
 import sys
@@ -28,23 +27,10 @@ from streamvis.storage import SqliteStore
 from streamvis.testing import StoreStream, append, loss, read
 from streamvis.v1 import streamvis_pb2 as pb
 from streamvis.wire import interest_to_pb, query_to_pb
+from tests.processes import server_process
 
 WAIT = 30.0
 LOSS = Declaration(1, "run", "loss", ("x", "y"))
-
-
-@contextmanager
-def server_process(prefix: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`streamvis grpc-serve` and its address."""
-    command = [sys.executable, "-W", "error", "-m", "streamvis", "grpc-serve", str(prefix), "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            found = re.match(r"data server on (\S+),", process.stdout.readline())
-            assert found
-            yield process, found[1]
-        finally:
-            process.kill()
 
 
 class LoadingWriter:
