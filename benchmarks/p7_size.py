@@ -14,7 +14,8 @@ from streamvis import DataLogger
 STEPS, METRICS, PIECE = 20_000, 50, 500
 NOISE = np.random.default_rng(0).normal(scale=0.02, size=(METRICS, STEPS))
 LOSSES = np.exp(-np.arange(STEPS) / 6000) + 0.3 + NOISE
-QUIET_SECONDS = 1.0
+QUIET_SECONDS = 8.0
+"""Longer than compaction waits for a topic to rest."""
 
 
 def main() -> None:
