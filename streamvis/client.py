@@ -15,7 +15,7 @@ import numpy as np
 
 from streamvis import settings, transport, wire
 from streamvis.assembly import Assembly
-from streamvis.codec import EncodedBlock, decode_each
+from streamvis.codec import EncodedBlock, decode
 from streamvis.columns import Block
 from streamvis.errors import MalformedError, StateError, StreamvisError, UnavailableError, UsageError, from_status
 from streamvis.filters import Pattern
@@ -119,7 +119,7 @@ class Client:
     def listings(self, query: Query = Query()) -> list[Listing]:  # noqa: B008 - a frozen value
         """Topics, oldest first, and the lengths of their series in points."""
         with _translated(self.uri):
-            return [wire.listing_from_pb(message) for message in self._stub.List(wire.query_to_pb(query))]
+            return list(wire.listings_from_pb(self._stub.List(wire.query_to_pb(query))))
 
     def fetch(  # noqa: PLR0913 - each a part of the question, by its name
         self,
@@ -379,14 +379,15 @@ class _Decoder:
                 self._columns.pop(topic.id, None)
             else:
                 self._columns[topic.id] = topic.columns
-        blocks = decode_each(change.blocks, self._names)
-        return Update(change.topics, change.configs, blocks, change.cursor, change.interest)
+        return Update(
+            change.topics, change.configs, tuple(map(self._decode, change.blocks)), change.cursor, change.interest
+        )
 
-    def _names(self, block: EncodedBlock) -> tuple[str, ...]:
+    def _decode(self, block: EncodedBlock) -> Block:
         columns = self._columns.get(block.topic)
         if columns is None:
             raise MalformedError(f"the server sent a block of topic {block.topic} before the topic itself")
-        return columns
+        return decode(block, columns)
 
 
 def _tuple(names: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -127,9 +127,16 @@ def _join_column(name: str, blocks: Sequence[Block]) -> Array:
     return np.concatenate(spread, axis=1)
 
 
-def split(block: Block, max_bytes: int, max_points: int) -> Iterator[Block]:
-    """The block in pieces of at most about `max_bytes` kept bytes and `max_points` points, in order."""
+def split(block: Block, max_bytes: int, max_points: int, max_indexes: int) -> Iterator[Block]:
+    """The block in pieces of at most about `max_bytes` kept bytes, `max_points` points and `max_indexes` indexes.
+
+    They are in order.
+    """
     k, n = block.shape
+    if k > max_indexes:
+        for start in range(0, k, max_indexes):
+            yield from split(_cut(block, 0, start, start + max_indexes), max_bytes, max_points, max_indexes)
+        return
     if block.nbytes <= max_bytes and k * n <= max_points:
         yield block
         return
@@ -139,7 +146,7 @@ def split(block: Block, max_bytes: int, max_points: int) -> Iterator[Block]:
     for start in range(0, size, step):
         piece = _cut(block, axis, start, start + step)
         if axis == 1 and k > 1 and step == 1:
-            yield from split(piece, max_bytes, max_points)
+            yield from split(piece, max_bytes, max_points, max_indexes)
         else:
             yield piece
 

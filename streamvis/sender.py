@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeAlias
 
 from streamvis.buffer import Buffer, Unreadable
-from streamvis.codec import MAX_BLOCK_POINTS, EncodedBlock, encode
+from streamvis.codec import MAX_BLOCK_INDEXES, MAX_BLOCK_POINTS, MAX_UNFOLDED_BYTES, EncodedBlock, encode
 from streamvis.columns import Block, split
 from streamvis.delivery import ANSWER_TIMEOUT, Answer, Delivery, Lost, SpoolOptions
 from streamvis.errors import BufferFullError, RejectedError, SpoolError, StreamvisError, UnavailableError
@@ -451,7 +451,9 @@ def _groups(blocks: Sequence[Block]) -> Iterator[tuple[EncodedBlock, ...]]:
     group: list[EncodedBlock] = []
     nbytes = 0
     for block in blocks:
-        for encoded in map(encode, split(block, BATCH_BYTES, MAX_BLOCK_POINTS)):
+        width = sum(values.itemsize for values in block.columns.values())
+        most = min(MAX_BLOCK_POINTS, MAX_UNFOLDED_BYTES // width)
+        for encoded in map(encode, split(block, BATCH_BYTES, most, MAX_BLOCK_INDEXES)):
             if group and nbytes + encoded.size > BATCH_BYTES:
                 yield tuple(group)
                 group, nbytes = [], 0

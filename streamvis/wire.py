@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 from typing import Any, cast
 
 from google.protobuf.message import DecodeError
@@ -32,6 +33,9 @@ from streamvis.records import (
 )
 from streamvis.reduce import Condition, Reduction
 from streamvis.v1 import streamvis_pb2 as pb
+
+_LISTED = 8192
+"""Series of one message at most, of a topic that has more."""
 
 
 def dump_config(values: Mapping[str, Any]) -> bytes:
@@ -308,15 +312,21 @@ def load_change(data: bytes) -> Change:
     )
 
 
-def listing_to_pb(listing: Listing) -> pb.Listing:
-    return pb.Listing(
-        topic=topic_to_pb(listing.topic),
-        series=[pb.Series(index=index, length=length) for index, length in listing.lengths.items()],
-    )
+def listing_to_pb(listing: Listing) -> Iterator[pb.Listing]:
+    topic, lengths = topic_to_pb(listing.topic), iter(listing.lengths.items())
+    series = list(islice(lengths, _LISTED))
+    while True:
+        yield pb.Listing(topic=topic, series=[pb.Series(index=index, length=length) for index, length in series])
+        series = list(islice(lengths, _LISTED))
+        if not series:
+            return
 
 
-def listing_from_pb(message: pb.Listing) -> Listing:
-    return Listing(topic_from_pb(message.topic), {series.index: series.length for series in message.series})
+def listings_from_pb(messages: Iterable[pb.Listing]) -> Iterator[Listing]:
+    for _, same in groupby(messages, key=lambda message: message.topic.id):
+        first, *more = same
+        lengths = {series.index: series.length for message in (first, *more) for series in message.series}
+        yield Listing(topic_from_pb(first.topic), lengths)
 
 
 def delete_to_pb(scope: str, names: Sequence[str]) -> pb.DeleteRequest:

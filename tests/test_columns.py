@@ -78,12 +78,14 @@ def test_a_block_keeps_a_lone_value_lazy() -> None:
     assert block.nbytes == 80_008
 
 
-@given(blocks(), st.integers(1, 64), st.integers(1, 9))
-def test_pieces_of_a_split_join_to_the_same_series(block: Block, max_bytes: int, max_points: int) -> None:
+@given(blocks(), st.integers(1, 64), st.integers(1, 9), st.integers(1, 4))
+def test_pieces_of_a_split_join_to_the_same_series(
+    block: Block, max_bytes: int, max_points: int, max_indexes: int
+) -> None:
     """Splitting never loses, reorders or changes a point."""
     whole = {index: {name: bits(values) for name, values in columns.items()} for index, columns in block.series()}
     found: dict[int, dict[str, list[np.ndarray]]] = {}
-    for piece in split(block, max_bytes, max_points):
+    for piece in split(block, max_bytes, max_points, max_indexes):
         for index, columns in piece.series():
             for name, values in columns.items():
                 found.setdefault(index, {}).setdefault(name, []).append(values)
@@ -93,10 +95,11 @@ def test_pieces_of_a_split_join_to_the_same_series(block: Block, max_bytes: int,
     }
 
 
-@given(blocks(), st.integers(1, 9))
-def test_split_keeps_to_the_limit_of_points(block: Block, max_points: int) -> None:
-    """No piece has more points than asked for."""
-    assert all(piece.points <= max_points for piece in split(block, 1 << 30, max_points))
+@given(blocks(), st.integers(1, 9), st.integers(1, 4))
+def test_split_keeps_to_its_limits(block: Block, max_points: int, max_indexes: int) -> None:
+    """No piece has more points or indexes than asked for."""
+    pieces = list(split(block, 1 << 30, max_points, max_indexes))
+    assert all(piece.points <= max_points and piece.shape[0] <= max_indexes for piece in pieces)
 
 
 @given(st.lists(blocks(), min_size=1, max_size=3))

@@ -18,9 +18,9 @@ import grpc
 import numpy as np
 import pytest
 
-from streamvis import transport, wire
+from streamvis import DataLogger, transport, wire
 from streamvis.client import Client
-from streamvis.codec import EncodedBlock, checksum, encode
+from streamvis.codec import Codec, EncodedBlock, checksum, encode
 from streamvis.columns import Block
 from streamvis.errors import ConflictError, StoreLockedError, UnavailableError, UsageError
 from streamvis.records import Ack, Batch, Config, Declaration, Query, pack_cursor
@@ -175,6 +175,22 @@ def test_columns_that_differ_reject_that_topic_alone(stream: Stream, client: Cli
     assert stored(client, "other") == [3]
 
 
+def test_what_a_logger_spreads_over_many_indexes_is_taken(server: ServerThread, client: Client, tmp_path: Path) -> None:
+    """Few bytes for many points are sent as blocks that readers can unfold."""
+    k, n = 1 << 14, 1 << 9
+    with DataLogger("run", server.uri, spool_dir=tmp_path / "spool") as logger:
+        logger.write("loss", x=np.arange(n)[None], y=np.arange(k)[:, None], z=0.5)
+    found = client.fetch("run", "loss")
+    assert len(found) == k
+    (listing,) = client.listings()
+    assert listing.lengths == dict.fromkeys(range(k), n)
+    for index in (0, k - 1):
+        columns = found["run", "loss", index]
+        assert np.array_equal(columns["x"], np.arange(n))
+        assert np.array_equal(columns["y"], np.full(n, index))
+        assert np.array_equal(columns["z"], np.full(n, 0.5))
+
+
 def test_replacing_takes_effect_once(server: ServerThread, stream: Stream, client: Client) -> None:
     """A declaration with `replace` clears what was there; its retry clears nothing."""
     assert stream.send(batch(1, 1)).stored
@@ -193,6 +209,12 @@ def damaged(block: EncodedBlock, **changes: Any) -> EncodedBlock:
 
 
 GOOD = points(1, 7)
+CONSTANT = encode(Block(1, 0, {"x": np.zeros((2, 2)), "y": np.zeros((2, 2))}))
+BADLY_COMPRESSED = damaged(
+    GOOD,
+    columns=bytes([3, Codec.SHUFFLED, 2, 0, 10, 0, 0, 0]) + GOOD.columns[8:],
+    payload=b"\x08" + GOOD.payload[7:],
+)
 BAD_BATCHES: dict[str, tuple[Batch, str]] = {
     "undeclared handle": (Batch("w", 2, (), (), (points(1, handle=9),)), "handle 9.*not declared"),
     "unknown dtype": (Batch("w", 2, (), (), (damaged(GOOD, columns=b"\x63" + GOOD.columns[1:]),)), "unknown dtype 99"),
@@ -209,6 +231,18 @@ BAD_BATCHES: dict[str, tuple[Batch, str]] = {
     "no columns": (Batch("w", 2, (), (), (damaged(GOOD, columns=b"", payload=b""),)), "0 columns; 2 were declared"),
     "index too large": (Batch("w", 2, (), (), (damaged(GOOD, index=2**31),)), "indexes 2147483648"),
     "endless indexes": (Batch("w", 2, (), (), (damaged(GOOD, k=2**30, n=0),)), "at most"),
+    "indexes without end": (
+        Batch("w", 2, (), (), (damaged(CONSTANT, k=(1 << 16) + 1, n=1),)),
+        "has 65537 indexes",
+    ),
+    "a bomb": (
+        Batch("w", 2, (), (), (damaged(CONSTANT, k=1 << 12, n=1 << 12),)),
+        "unfolds to 268435456 bytes",
+    ),
+    "compressed badly": (
+        Batch("w", 2, (), (), (BADLY_COMPRESSED,)),
+        "compressed column cannot be read",
+    ),
     "damaged": (Batch("w", 2, (), (), (GOOD._replace(crc=1),)), "CRC"),
     "unsorted columns": (Batch("w", 2, (replace(LOSS, columns=("y", "x")),)), "sorted order"),
     "repeated columns": (Batch("w", 2, (replace(LOSS, columns=("x", "x")),)), "different names"),

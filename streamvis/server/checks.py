@@ -5,7 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from streamvis.codec import EncodedBlock, checksum, column_count, validate
+from streamvis.codec import (
+    MAX_BLOCK_INDEXES,
+    MAX_UNFOLDED_BYTES,
+    EncodedBlock,
+    checksum,
+    column_count,
+    decode,
+    is_compressed,
+    point_size,
+    validate,
+)
 from streamvis.errors import MalformedError
 from streamvis.records import CONFIGS, Batch, Declaration, Status
 from streamvis.wire import load_config
@@ -102,8 +112,17 @@ def _check_block(block: EncodedBlock, declared: Mapping[int, int]) -> None:
     validate(block)
     if block.size > MAX_BLOCK_BYTES:
         raise MalformedError(f"a block has {block.size} bytes; split it into blocks of at most {MAX_BLOCK_BYTES}")
+    if block.k > MAX_BLOCK_INDEXES:
+        raise MalformedError(f"a block has {block.k} indexes; split it into blocks of at most {MAX_BLOCK_INDEXES}")
+    unfolded = block.k * block.n * point_size(block.columns)
+    if unfolded > MAX_UNFOLDED_BYTES:
+        raise MalformedError(
+            f"a block unfolds to {unfolded} bytes; split it into blocks of at most {MAX_UNFOLDED_BYTES}"
+        )
     if checksum(block.index, block.k, block.n, block.columns, block.payload) != block.crc:
         raise MalformedError(f"a block of handle {block.topic} was damaged on its way: its CRC does not match")
+    if is_compressed(block.columns):  # loggers leave that to compaction
+        decode(block, [""] * column_count(block.columns))
 
 
 def _shown(text: str) -> str:

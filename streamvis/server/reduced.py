@@ -12,15 +12,15 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
-from streamvis.codec import EncodedBlock, decode, dtypes, encode
+from streamvis.codec import EncodedBlock, column_count, decode, dtypes, encode
 from streamvis.columns import Array, Block
 from streamvis.points import join_series
 from streamvis.records import Topic
 from streamvis.reduce import Reducer, Reduction, next_window
 from streamvis.storage.base import Extent, Store
 
-PIECE_POINTS = 1 << 17
-"""About how many points are decoded, and columns times points sent, at a time."""
+PIECE_VALUES = 1 << 18
+"""About how many values, columns times points, are decoded and sent at a time."""
 
 
 def reduced(store: Store, topic: Topic, after: int, upto: int, reduction: Reduction) -> Iterator[EncodedBlock | None]:
@@ -104,33 +104,39 @@ def _held_from(numbers: Array, points: Array, window: int, stride: int) -> int:
 
 
 def _pieces(blocks: Iterable[EncodedBlock], topic: Topic) -> Iterator[tuple[int, dict[str, Array]] | None]:
-    """An index and its next points at a time, of one dtype per column; None after about PIECE_POINTS."""
+    """An index and its next points at a time, of one dtype per column; None after about PIECE_VALUES."""
     for _, alike in groupby(blocks, key=lambda block: dtypes(block.columns)):
         for pile in _piles(alike):
             for index, columns in join_series([decode(block, topic.columns) for block in pile]).items():
-                for start in range(0, _length(columns), PIECE_POINTS):
-                    yield index, {name: values[start : start + PIECE_POINTS] for name, values in columns.items()}
+                step = _step(columns)
+                for start in range(0, _length(columns), step):
+                    yield index, {name: values[start : start + step] for name, values in columns.items()}
             yield None
 
 
 def _piles(blocks: Iterable[EncodedBlock]) -> Iterator[list[EncodedBlock]]:
     pile: list[EncodedBlock] = []
-    points = 0
+    values = 0
     for block in blocks:
         pile.append(block)
-        points += block.k * block.n
-        if points >= PIECE_POINTS:
+        values += block.k * block.n * column_count(block.columns)
+        if values >= PIECE_VALUES:
             yield pile
-            pile, points = [], 0
+            pile, values = [], 0
     if pile:
         yield pile
 
 
 def _encoded(topic: Topic, index: int, columns: Mapping[str, Array]) -> Iterator[EncodedBlock]:
-    step = max(1, PIECE_POINTS // len(topic.columns))
+    step = _step(columns)
     for start in range(0, _length(columns), step):
         part = {name: values[np.newaxis, start : start + step] for name, values in columns.items()}
         yield encode(Block(topic.id, index, part))
+
+
+def _step(columns: Mapping[str, Array]) -> int:
+    """How many points are a piece."""
+    return max(1, PIECE_VALUES // len(columns))
 
 
 def _length(columns: Mapping[str, Array]) -> int:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import grpc
@@ -230,8 +231,8 @@ class Service:
             selection = Selection(query := wire.query_from_pb(parsed(pb.Query, request)), self._patterns)
             async with aclosing(self._readers.ahead(listings(self._store, selection, not query.catalog_only))) as piles:
                 async for pile in piles:
-                    for listing in pile:
-                        yield wire.listing_to_pb(listing)
+                    for message in chain.from_iterable(map(wire.listing_to_pb, pile)):
+                        yield message
 
     # ---- sizes
 

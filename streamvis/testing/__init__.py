@@ -5,13 +5,8 @@ Need pytest. The suites of this package's own parts are these same classes.
 
 from __future__ import annotations
 
-import pytest
-
-pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in ("arrays", "loggers", "stores")))
-
-from streamvis.testing.arrays import ArrayContract  # noqa: E402 - after the line above, which makes failures tell values
-from streamvis.testing.loggers import LoggerContract  # noqa: E402
-from streamvis.testing.stores import (  # noqa: E402
+from streamvis.testing.arrays import ArrayContract
+from streamvis.testing.stores import (
     COLUMNS,
     StoreContract,
     StoreStream,
@@ -26,7 +21,6 @@ from streamvis.testing.stores import (  # noqa: E402
 __all__ = [
     "COLUMNS",
     "ArrayContract",
-    "LoggerContract",
     "StoreContract",
     "StoreStream",
     "append",

@@ -527,6 +527,8 @@ global___Series = Series
 
 @typing.final
 class Listing(google.protobuf.message.Message):
+    """A topic with very many series comes as several."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TOPIC_FIELD_NUMBER: builtins.int
