@@ -6,7 +6,7 @@ INTEGRATIONS := $(patsubst %/pyproject.toml,%,$(wildcard integrations/*/pyprojec
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,viewer $(INTEGRATIONS))
 PROTOC := PATH="$(CURDIR)/.venv-proto/bin:$$PATH" .venv-proto/bin/python -m grpc_tools.protoc -I. --python_out=. --mypy_out=.
 
-.PHONY: demo test check bench soak chaos proto docs
+.PHONY: demo test check bench soak chaos fuzz proto docs
 
 demo: .venv/.demo
 	$(BIN)/streamvis demo $(ARGS)
@@ -28,6 +28,9 @@ soak: .venv/.test
 
 chaos: .venv/.test
 	STREAMVIS_CHAOS_ROUNDS=$${ROUNDS:-1000} $(BIN)/pytest -x tests/test_chaos.py $(ARGS)
+
+fuzz: .venv/.test
+	STREAMVIS_FUZZ_REQUESTS=$${REQUESTS:-100000} $(BIN)/pytest -x tests/test_fuzz.py $(ARGS)
 
 proto: .venv-proto/.stamp
 	$(PROTOC) --grpc_python_out=. --mypy_grpc_out=. streamvis/v1/streamvis.proto

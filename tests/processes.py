@@ -8,13 +8,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
-def server_process(prefix: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`streamvis grpc-serve`, warnings being errors, and its address."""
+def server_process(
+    prefix: Path, errors: int | IO[str] = subprocess.PIPE
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`streamvis grpc-serve`, warnings being errors, and its address. `errors`: where its stderr goes."""
     command = [sys.executable, "-W", "error", "-m", "streamvis", "grpc-serve", str(prefix), "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
         try:
             assert process.stdout
             line = process.stdout.readline()
