@@ -21,7 +21,8 @@ import numpy as np
 from streamvis.arrays import Adapters, ArrayAdapter, Form, host_array
 from streamvis.columns import MAX_INDEX, Array, Block, as_column, common_shape, join
 from streamvis.errors import ColumnsError, DtypeError, UsageError
-from streamvis.rows import Group, Put, Rows, Shaped, groups_of, put_for, snapshots
+from streamvis.puts import Put, put_for
+from streamvis.rows import Group, Rows, Shaped, groups_of, snapshots
 
 SMALL_BYTES = 2048
 """Arrays of one write that together take no more become a row."""
@@ -93,15 +94,15 @@ class Drained:
 
 
 class Buffer:
-    """The writes of one logger. `puts`, by name and first index, take the usual write; `add` takes every other.
+    """The writes of one logger. `puts` take the usual write, by name or (name, first index not 0); `add` every other.
 
-    `attention` asks writers to call their logger's slow path before they write. A put that gives HIGH_WATER or more
-    asks for a flush.
+    While `attention` is asked for there are no puts, so that every writer finds that out at no cost to the others. A
+    put that gives HIGH_WATER or more asks for a flush.
     """
 
     def __init__(self, adapters: Adapters | None = None, early_device_bytes: int = 16 << 20) -> None:
-        self.attention = False
-        self.puts: dict[tuple[str, int], Put] = {}
+        self._puts: dict[str | tuple[str, int], Put] = {}
+        self.puts = self._puts
         self._tick: Callable[[], int] = itertools.count().__next__
         self.topics: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.piece_bytes = 0
@@ -115,6 +116,7 @@ class Buffer:
 
     def add(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
         """Takes one write of any kind. Raises ColumnsError, DtypeError or UsageError, and then holds nothing of it."""
+        _check_call(name, start_index, 1, columns)  # before anything takes it for a key
         try:
             if all(_is_scalar(type(value)) for value in columns.values()):
                 self._add_scalars(name, start_index, columns)
@@ -122,6 +124,15 @@ class Buffer:
                 self._add_arrays(name, start_index, columns)
         except (ColumnsError, DtypeError) as error:
             raise type(error)(f"write({name!r:.80}): {error}") from error
+
+    @property
+    def attention(self) -> bool:
+        """Whether writers have to see first what is the matter."""
+        return self.puts is not self._puts
+
+    @attention.setter
+    def attention(self, wanted: bool) -> None:
+        self.puts = {} if wanted else self._puts
 
     @property
     def early(self) -> bool:
@@ -179,14 +190,13 @@ class Buffer:
         return Drained(blocks, writes, sum(block.points for block in blocks), unreadable)
 
     def _add_scalars(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
-        kinds = {column: type(value) for column, value in columns.items()}
-        dtypes = {column: _scalar_dtype(column, kind) for column, kind in kinds.items()}
+        dtypes = {column: _scalar_dtype(column, type(value)) for column, value in columns.items()}
         rows = self._rows(name, start_index, dict.fromkeys(columns, (1, 1)), dtypes, {})
         try:
             rows.data.extend(rows.pack(self._tick(), *columns.values()))
         except struct.error:
             raise _misfit(dtypes, columns) from None
-        self._offer_put(name, start_index, rows, kinds)
+        self._offer_put(name, start_index, rows, columns)
 
     def _add_arrays(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
         host, forms = self._described(columns)
@@ -204,8 +214,7 @@ class Buffer:
             rows.append(self._tick(), host.values(), taken)
             if taken:
                 self._grown(rows)
-            if all(_is_scalar(type(columns[column])) for column in host):
-                self._offer_put(name, start_index, rows, {column: type(value) for column, value in columns.items()})
+            self._offer_put(name, start_index, rows, columns)
         else:
             topic, groups = self._topic(name, start_index, k, columns), groups_of(forms)
             piece = Piece(self._tick(), topic, start_index, shapes, host, groups, _taken(groups, columns))
@@ -267,10 +276,10 @@ class Buffer:
             rows = self._layouts.setdefault(key, Rows.make(topic, index, shapes, dtypes, groups_of(forms)))
         return rows
 
-    def _offer_put(self, name: str, index: int, rows: Rows, kinds: Mapping[str, type]) -> None:
-        put = put_for(rows, kinds, self._tick, self._grown)
+    def _offer_put(self, name: str, index: int, rows: Rows, columns: Mapping[str, Any]) -> None:
+        put = put_for(rows, columns, self._tick, self._grown)
         if put is not None:
-            self.puts[name, index] = put
+            self._puts[(name, index) if index != 0 else name] = put
 
     def _topic(self, name: str, index: int, k: int, names: Mapping[str, Any]) -> int:
         """The handle of that name, after checking that the write fits it."""

@@ -28,6 +28,7 @@ from streamvis.buffer import HIGH_WATER, MAX_NAME_BYTES, Buffer
 from streamvis.errors import BufferFullError, FlushTimeoutError, StateError, UsageError
 from streamvis.heartbeat import End
 from streamvis.hookspecs import Run, Sink
+from streamvis.puts import REFUSED
 from streamvis.sender import OnFull, Sender, SenderOptions
 from streamvis.transport import GrpcLink, check_uri
 
@@ -139,20 +140,15 @@ class DataLogger:
             StateError: before `start` or after `stop`.
             BufferFullError: at the limit, with `on_full="raise"`, or lost points when strict.
         """
-        buffer = self._buffer
-        if buffer.attention and not self._attend(name):
-            return
-        put = buffer.puts.get((name, start_index))
-        if put is not None:
-            try:
-                size = put(**columns)
-            except (TypeError, struct.error):
-                size = -1  # other columns, or a number that does not fit: `add` says what is wrong
-            if size >= 0:
-                if size >= HIGH_WATER:
-                    self._hurry()
-                return
-        self._add(name, start_index, columns)
+        try:
+            size = self._buffer.puts[(name, start_index) if start_index != 0 else name](columns)
+        except (KeyError, TypeError, ValueError, struct.error):
+            size = REFUSED  # the first of its kind, or one of which `add` says what is wrong
+        if size >= HIGH_WATER:
+            if size < REFUSED:
+                self._hurry()
+            elif not self._buffer.attention or self._attend(name):
+                self._add(name, start_index, columns)
 
     def write_config(self, values: Mapping[str, Any]) -> None:
         """Merges hyperparameters into the scope's config: later keys win, nested dicts merge.

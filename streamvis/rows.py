@@ -1,6 +1,6 @@
-"""Typed rows: what many writes of one layout become, and the quick way to append one.
+"""Typed rows: what many writes of one layout become.
 
-A write becomes one packed row, appended to the bytes of its layout by a single call that the interpreter does not
+A write becomes one packed row, appended to the bytes of its layout by a single operation that the interpreter does not
 interrupt: no lock, and no Python object per point that the garbage collector would walk. Every row starts with a tick,
 the number of its write. What lives on a device waits beside the rows as snapshots, found by tick: one per write and
 group of columns that are copied together.
@@ -12,20 +12,12 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from keyword import iskeyword
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from streamvis.arrays import ArrayAdapter, Form
 from streamvis.columns import Array, Block, as_storable, common_shape
-
-Put: TypeAlias = Callable[..., int]
-"""Takes columns by keyword and appends a row if they are like its layout's: what `grown` says then, else -1.
-
-Raises TypeError for other columns or what cannot be copied, and struct.error for a number that does not fit.
-"""
 
 _ALLOCATION = 512  # bytes that a device's allocator gives at least
 _TICK = struct.Struct("<q")
@@ -116,7 +108,7 @@ class Rows(Shaped):
     dtype: np.dtype[Any]
     """A field for the tick, and one for each column on the host."""
     pack: Callable[..., bytes]
-    """A row from a tick and the numbers of the columns on the host."""
+    """A row from a tick and each column on the host: its number, or the bytes of an array."""
     host_bytes: int = 0
     """What the snapshots of one row take in the host's memory."""
     device_bytes: int = 0
@@ -135,7 +127,7 @@ class Rows(Shaped):
         """Rows whose columns on the host have these dtypes."""
         fields = [("<i8", ()), *((dtypes[name].str, shapes[name]) for name in dtypes)]
         record = np.dtype([(f"f{place}", dtype, shape) for place, (dtype, shape) in enumerate(fields)])
-        pack = struct.Struct("<q" + "".join(_FORMATS[dtype.str] for dtype in dtypes.values())).pack
+        pack = struct.Struct("<q" + "".join(_format(dtypes[name], shapes[name]) for name in dtypes)).pack
         on_host, on_devices = sum(it.host_bytes for it in groups), sum(it.device_bytes for it in groups)
         return cls(topic, index, shapes, groups, record, pack, on_host, on_devices)
 
@@ -173,68 +165,7 @@ class Rows(Shaped):
         return Block(self.topic, self.index, columns)
 
 
-_NUMBERS = """
-def make(_rows, _tick, _grown, {kinds}):
-    _data, _extend, _pack, _len, _type = _rows.data, _rows.data.extend, _rows.pack, len, type
-    def put(*, {columns}):
-        if {checks}:
-            _extend(_pack(_tick(), {columns}))
-            return _len(_data)
-        return -1
-    return put
-"""
-
-_SNAPSHOTS = """
-def make(_rows, _tick, _grown, {kinds}):
-    _extend, _pack, _snapshots, _type = _rows.data.extend, _rows.pack, _rows.snapshots, type
-    {copies} = [group.copy for group in _rows.groups]
-    def put(*, {columns}):
-        if {checks}:
-            {takes}
-            if {taken}:
-                tick_ = _tick()
-                row_ = _pack(tick_, {host})
-                _snapshots[tick_] = {tuple},
-                _extend(row_)
-                return _grown(_rows)
-        return -1
-    return put
-"""
-
-
-def put_for(rows: Rows, kinds: Mapping[str, type], tick: Callable[[], int], grown: Callable[[Rows], int]) -> Put | None:
-    """The quick way to append writes like the one that made the layout: values of these types, by these names."""
-    if not all(map(_is_plain, kinds)):
-        return None
-    groups = tuple(tuple(group.forms) for group in rows.groups)
-    return _maker(tuple(kinds), groups)(rows, tick, grown, *kinds.values())
-
-
-@lru_cache(maxsize=1024)
-def _maker(columns: tuple[str, ...], groups: tuple[tuple[str, ...], ...]) -> Callable[..., Put]:
-    """What makes the puts of these columns. Compiled, as dataclasses are: named parameters halve a write's cost."""
-    held = {name for names in groups for name in names}
-    taken = [f"taken_{place}_" for place in range(len(groups))]
-    copies = [f"_copy_{place}" for place in range(len(groups))]
-    text = (_SNAPSHOTS if groups else _NUMBERS).format(
-        columns=", ".join(columns),
-        kinds=", ".join(f"_kind_{column}" for column in columns),
-        checks=" and ".join(f"_type({column}) is _kind_{column}" for column in columns),
-        host=", ".join(column for column in columns if column not in held),
-        copies=", ".join(f"{copy}" for copy in copies) + ",",
-        takes="; ".join(
-            f"{into} = {copy}(({', '.join(names)},))" for into, copy, names in zip(taken, copies, groups, strict=True)
-        ),
-        taken=" and ".join(f"{into} is not None" for into in taken),
-        tuple=", ".join(taken),
-    )
-    scope: dict[str, Any] = {}
-    exec(text, scope)  # noqa: S102 - of identifiers alone: see _is_plain
-    maker: Callable[..., Put] = scope["make"]
-    return maker
-
-
-def _is_plain(column: str) -> bool:
-    """Whether the column can be a parameter, beside the names that the function uses itself."""
-    own = column.startswith("_") or column.endswith("_")
-    return column.isascii() and column.isidentifier() and not own and not iskeyword(column)
+def _format(dtype: np.dtype[Any], shape: tuple[int, int]) -> str:
+    """How `struct` packs a column."""
+    size = math.prod(shape)
+    return _FORMATS[dtype.str] if size == 1 else f"{size * dtype.itemsize}s"

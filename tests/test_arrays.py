@@ -346,7 +346,7 @@ def test_tensors_inside_transforms_are_refused() -> None:
     buffer.add("a", 0, {"x": torch.ones(()), "y": torch.ones(())})
 
     def write(x: torch.Tensor) -> torch.Tensor:
-        buffer.puts["a", 0](x=x, y=x)
+        buffer.puts["a"]({"x": x, "y": x})
         buffer.add("a", 0, {"x": x, "y": x})
         return x.sum()
 
@@ -468,7 +468,7 @@ def test_a_traced_value_is_refused_with_the_three_ways_to_log_it() -> None:
         return x
 
     def write_constant(x: jax.Array) -> jax.Array:
-        buffer.puts["a", 0](x=constant)
+        buffer.puts["a"]({"x": constant})
         buffer.add("a", 0, {"x": constant})
         return x
 
@@ -499,7 +499,7 @@ def test_an_array_that_was_deleted_is_refused_by_a_name_that_was_written_before(
         buffer.add("a", 0, {"x": jnp.ones(())})
     gone.delete()
     with pytest.raises(DtypeError, match="deleted"):
-        buffer.puts["a", 0](x=gone)
+        buffer.puts["a"]({"x": gone})
     with pytest.raises(DtypeError, match=r"write\('a'\): column 'x' has been deleted or donated"):
         buffer.add("a", 0, {"x": gone})
     assert taken(buffer)["a", 0]["x"].tolist() == [1] * 3

@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamvis.buffer import SMALL_BYTES, Buffer
+from streamvis.buffer import HIGH_WATER, SMALL_BYTES, Buffer
 from streamvis.columns import Block
 from streamvis.errors import ColumnsError, DtypeError, UsageError
+from streamvis.puts import REFUSED
 
 Series = dict[tuple[str, int], dict[str, list[Any]]]
 
@@ -32,6 +33,16 @@ def series_of(buffer: Buffer, blocks: list[Block]) -> Series:
             for column, values in columns.items():
                 found[names[block.topic], index][column] += values.tolist()
     return {key: dict(columns) for key, columns in found.items()}
+
+
+def write(buffer: Buffer, name: str, index: int, columns: dict[str, Any]) -> None:
+    """As a logger does: the quick way, where there is one."""
+    try:
+        size = buffer.puts[(name, index) if index else name](columns)
+    except (KeyError, struct.error):
+        size = REFUSED
+    if size == REFUSED:
+        buffer.add(name, index, columns)
 
 
 scalars = st.one_of(
@@ -55,7 +66,7 @@ def test_every_write_comes_out_once_in_order(given_writes: list[Any], every: int
     buffer, blocks, expected = Buffer(), list[Block](), defaultdict(lambda: defaultdict(list))
     points = 0
     for count, (name, index, x, y) in enumerate(given_writes):
-        buffer.add(name, index, {"x": x, "y": y})
+        write(buffer, name, index, {"x": x, "y": y})
         grid = np.atleast_2d(np.asarray(y))
         for row in range(grid.shape[0]):
             expected[name, index + row]["y"] += grid[row].tolist()
@@ -75,9 +86,9 @@ def test_scalars_of_one_name_become_one_block() -> None:
     """A flush of a thousand losses is one block, and ten interleaved indexes are ten."""
     buffer = Buffer()
     for step in range(1000):
-        buffer.add("loss", 0, {"x": step, "y": step / 2})
+        write(buffer, "loss", 0, {"x": step, "y": step / 2})
         for digit in range(10):
-            buffer.add("accuracy", digit, {"x": step, "y": 0.5})
+            write(buffer, "accuracy", digit, {"x": step, "y": 0.5})
     drained = buffer.drain()
     assert sorted(block.points for block in drained.blocks) == [1000] * 11
     assert (drained.writes, drained.points) == (11_000, 11_000)
@@ -157,7 +168,9 @@ def test_a_wrong_write_raises_and_leaves_nothing(columns: dict[str, Any], error:
     assert series_of(buffer, buffer.drain().blocks) == {("loss", 0): {"x": [1], "y": [0.5]}}
 
 
-@pytest.mark.parametrize(("name", "index"), [("", 0), (5, 0), ("a" * 5000, 0), ("a", -1), ("a", 2**31), ("a", "0")])
+@pytest.mark.parametrize(
+    ("name", "index"), [("", 0), (5, 0), ("a" * 5000, 0), ("a", -1), ("a", 2**31), ("a", "0"), (["a"], 0), ("a", [0])]
+)
 def test_wrong_names_and_indexes_are_refused(name: Any, index: Any) -> None:
     """A name is a short string, an index an int from 0."""
     with pytest.raises(UsageError, match="expected"):
@@ -180,7 +193,7 @@ def test_no_object_per_point_outlives_a_write() -> None:
     gc.collect()
     before = len(gc.get_objects())
     for step in range(10_000):
-        buffer.add("loss", 0, {"x": step, "y": 0.5})
+        write(buffer, "loss", 0, {"x": step, "y": 0.5})
     assert len(gc.get_objects()) - before < 100
 
 
@@ -197,13 +210,14 @@ def test_threads_lose_nothing_while_another_drains(fast_switches: None) -> None:
     """Each thread's points come out once and in its own order, also those of several layouts and of large arrays."""
     buffer, blocks, running = Buffer(), list[Block](), threading.Event()
 
-    def write(thread: int) -> None:
+    def run(thread: int) -> None:
         running.wait()
         for step in range(3_000):
             value: Any = step if step % 7 else float(step)
-            buffer.add("a", 0, {"thread": thread, "step": np.full(SMALL_BYTES, step) if step % 100 == 99 else value})
+            columns = {"thread": thread, "step": np.full(SMALL_BYTES, step) if step % 100 == 99 else value}
+            write(buffer, "a", 0, columns)
 
-    threads = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
+    threads = [threading.Thread(target=run, args=(thread,)) for thread in range(4)]
     for thread in threads:
         thread.start()
     running.set()
@@ -223,21 +237,72 @@ def test_a_put_takes_what_fits_its_layout_and_nothing_else() -> None:
     buffer = Buffer()
     buffer.add("loss", 3, {"x": 1, "len": 0.5})
     put = buffer.puts["loss", 3]
-    assert put(x=2, len=1.5) > 0
-    assert put(x=3, len=2) == put(x=3.0, len=1.5) == put(x=True, len=1.5) == -1
-    for wrong in ({"x": 1}, {"x": 1, "len": 0.5, "z": 1}):
-        with pytest.raises(TypeError):
-            put(**wrong)
+    assert put({"x": 2, "len": 1.5}) < HIGH_WATER
+    assert put({"len": 2.5, "x": 3}) < HIGH_WATER
+    for other in ({"x": 3, "len": 2}, {"x": 3.0, "len": 1.5}, {"x": True, "len": 1.5}, {"x": 1, "len": 0.5, "z": 1}):
+        assert put(other) == REFUSED
+    with pytest.raises(KeyError):
+        put({"x": 1})
     with pytest.raises(struct.error):
-        put(x=2**63, len=0.5)
-    assert series_of(buffer, buffer.drain().blocks) == {("loss", 3): {"x": [1, 2], "len": [0.5, 1.5]}}
+        put({"x": 2**63, "len": 0.5})
+    assert series_of(buffer, buffer.drain().blocks) == {("loss", 3): {"x": [1, 2, 3], "len": [0.5, 1.5, 2.5]}}
 
 
-@pytest.mark.parametrize("column", ["a b", "class", "_data", "é", "1"])
-def test_any_string_can_name_a_column(column: str) -> None:
-    """A name that is no plain identifier has no put, and works all the same."""
+class _Sub(np.ndarray[Any, Any]):
+    """An array of a kind that a put does not know."""
+
+
+def test_a_put_takes_small_arrays_of_its_dtype_and_shape() -> None:
+    """In any memory layout; one of another dtype, shape, rank or class goes through `add`."""
+    buffer, grid = Buffer(), np.arange(12.0).reshape(3, 4)
+    buffer.add("a", 0, {"x": 1, "y": grid, "z": np.array(0.5, "f4"), "w": np.array([True])})
+    put = buffer.puts["a"]
+    rest = {"z": np.array(1.5, "f4"), "w": np.array([False])}
+    for step, y in ((2, np.asfortranarray(grid + 1)), (3, np.ones((6, 8))[::2, ::2])):
+        assert put({"x": step, "y": y, **rest}) < HIGH_WATER
+    for other in (grid.astype("f4"), grid.astype(">f8"), grid[:2], grid.ravel(), grid.view(_Sub), grid.tolist(), 1.0):
+        assert put({"x": 4, "y": other, **rest}) == REFUSED
+    assert put({"x": 4, "y": grid, **rest, "z": np.array([1.5], "f4")}) == REFUSED
+    (block,) = buffer.drain().blocks
+    assert {name: values.dtype.str for name, values in block.columns.items()} == {
+        "w": "|b1",
+        "x": "<i8",
+        "y": "<f8",
+        "z": "<f4",
+    }
+    assert block.columns["y"].tolist() == np.hstack([grid, grid + 1, np.ones((3, 4))]).tolist()
+    assert block.columns["x"].tolist() == [[1] * 4 + [2] * 4 + [3] * 4]
+    assert block.columns["z"].tolist() == [[0.5] * 4 + [1.5] * 8]
+    assert block.columns["w"].tolist() == [[True] * 4 + [False] * 8]
+
+
+@pytest.mark.parametrize("array", [np.zeros(2, "f2"), np.zeros(2, "u1"), np.zeros(2, ">i4"), [0, 0], (0.0, 0.0)])
+def test_what_has_to_be_converted_has_no_put(array: Any) -> None:
+    """And arrives all the same."""
     buffer = Buffer()
-    for step in range(3):
-        buffer.add("loss", 0, {column: step})
+    for _ in range(2):
+        buffer.add("a", 0, {"x": array})
     assert buffer.puts == {}
+    assert series_of(buffer, buffer.drain().blocks) == {("a", 0): {"x": [0, 0, 0, 0]}}
+
+
+def test_there_are_no_puts_while_attention_is_asked_for() -> None:
+    """Every writer takes the slow path then, and the quick one again afterwards."""
+    buffer = Buffer()
+    buffer.attention = True
+    buffer.add("a", 0, {"x": 1})
+    assert buffer.attention
+    assert buffer.puts == {}
+    buffer.attention = False
+    assert not buffer.attention
+    assert list(buffer.puts) == ["a"]
+
+
+@pytest.mark.parametrize("column", ["a b", "class", "_data", "é", "1", "columns", "\ud800", "'", "{0}"])
+def test_any_string_can_name_a_column(column: str) -> None:
+    """Names are data to the quick way of a write, never its text."""
+    buffer = Buffer()
+    buffer.add("loss", 0, {column: 0})
+    for step in (1, 2):
+        assert buffer.puts["loss"]({column: step}) < HIGH_WATER
     assert series_of(buffer, buffer.drain().blocks) == {("loss", 0): {column: [0, 1, 2]}}
