@@ -15,7 +15,7 @@ import numpy as np
 
 from streamvis import settings, transport, wire
 from streamvis.assembly import Assembly
-from streamvis.codec import EncodedBlock, decode
+from streamvis.codec import EncodedBlock, decode_each
 from streamvis.columns import Block
 from streamvis.errors import MalformedError, StateError, StreamvisError, UnavailableError, UsageError, from_status
 from streamvis.filters import Pattern
@@ -379,15 +379,14 @@ class _Decoder:
                 self._columns.pop(topic.id, None)
             else:
                 self._columns[topic.id] = topic.columns
-        return Update(
-            change.topics, change.configs, tuple(map(self._decode, change.blocks)), change.cursor, change.interest
-        )
+        blocks = decode_each(change.blocks, self._names)
+        return Update(change.topics, change.configs, blocks, change.cursor, change.interest)
 
-    def _decode(self, block: EncodedBlock) -> Block:
+    def _names(self, block: EncodedBlock) -> tuple[str, ...]:
         columns = self._columns.get(block.topic)
         if columns is None:
             raise MalformedError(f"the server sent a block of topic {block.topic} before the topic itself")
-        return decode(block, columns)
+        return columns
 
 
 def _tuple(names: str | Sequence[str] | None) -> tuple[str, ...]:

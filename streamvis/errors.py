@@ -38,6 +38,8 @@ class UsageError(StreamvisError, ValueError):
     """What the caller passed cannot work; the message names it and says what is expected."""
 
     status = "INVALID_ARGUMENT"
+    faults: tuple[str, ...] = ()
+    """A line for each thing that is wrong, where all of them are told at once."""
 
 
 class ColumnsError(UsageError):
@@ -45,7 +47,11 @@ class ColumnsError(UsageError):
 
 
 class PatternError(UsageError):
-    """RE2 refuses a regular expression."""
+    """RE2 refuses a regular expression, for this reason."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class MalformedError(UsageError):

@@ -33,9 +33,13 @@ def _compile(shown: str, pattern: str) -> re2._Regexp[str]:
         return re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0].decode(errors="replace") if error.args else "refused"
-        raise PatternError(f"pattern {shown!r} is not a regular expression that RE2 accepts: {reason}") from None
+        reason = reason.removesuffix(f": {pattern}")
+        raise PatternError(
+            f"pattern {shown!r} is not a regular expression that RE2 accepts: {reason}", reason
+        ) from None
     except UnicodeEncodeError:
-        raise PatternError(f"pattern {shown!r} is not valid text: it has a lone surrogate") from None
+        reason = "it has a lone surrogate"
+        raise PatternError(f"pattern {shown!r} is not valid text: {reason}", reason) from None
 
 
 class Patterns:

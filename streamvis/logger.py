@@ -34,6 +34,9 @@ from streamvis.transport import GrpcLink, check_uri
 
 TensorType: TypeAlias = Literal["numpy", "torch", "jax"]
 
+_ROOM_SECONDS = 0.005
+"""How often an asyncio program looks whether there is room again."""
+
 _log = logging.getLogger("streamvis")
 
 
@@ -242,7 +245,7 @@ class DataLogger:
             self._buffer.attention = False
             return True
         if self._options.on_full == "block":
-            self._wait_for_room(sender)
+            self._wait_for_room()
             return self._runs() or self._refuse()
         if self._options.on_full == "raise" or self._options.strict:
             raise BufferFullError(f"{self.scope!r} has {self._max_host_bytes} bytes waiting to be sent")
@@ -252,9 +255,14 @@ class DataLogger:
             _log.error("points of %r are lost: memory is full and the spool cannot keep up; see stats()", name)
         return False
 
-    def _wait_for_room(self, sender: Sender) -> None:
-        while sender.full and self._runs():
-            sender.flush(1.0)
+    def _wait_for_room(self) -> None:
+        while self._needs_room and self._sender is not None:
+            self._sender.flush(1.0)
+
+    @property
+    def _needs_room(self) -> bool:
+        """Whether a write has to wait until something was sent."""
+        return self._options.on_full == "block" and self._runs() and self._sender is not None and self._sender.full
 
     def _runs(self) -> bool:
         return self._state is _State.RUNNING
@@ -290,19 +298,42 @@ class DataLogger:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sender))
 
 
+class _Core(DataLogger):
+    """The DataLogger inside an asyncio one, which waits for room itself, before it writes."""
+
+    def _wait_for_room(self) -> None:
+        pass
+
+    def wait_for_room(self) -> None:
+        """With `on_full="block"` at the limit: returns when there is room."""
+        super()._wait_for_room()
+
+    async def room(self) -> None:
+        """Lets other tasks run, and with `on_full="block"` at the limit returns when there is room."""
+        while self._needs_room and self._sender is not None:
+            self._sender.hurry()
+            await asyncio.sleep(_ROOM_SECONDS)
+
+
 class AsyncDataLogger:
     """The same logger for asyncio programs: `write` yields to the loop, `flush` and `stop` are awaitable.
 
-    Takes the arguments of DataLogger. Nothing blocks the loop on the network.
+    Takes the arguments of DataLogger. Nothing awaited blocks the loop: at the limit, `await write` with
+    `on_full="block"` lets other tasks run until there is room, where `write_sync` makes them wait.
     """
 
     def __init__(self, scope: str, grpc_uri: str | None = None, **options: Any) -> None:
-        self._logger = DataLogger(scope, grpc_uri, **options)
+        self._logger = _Core(scope, grpc_uri, **options)
 
     @property
     def scope(self) -> str:
         """The run."""
         return self._logger.scope
+
+    @property
+    def grpc_uri(self) -> str:
+        """The data server."""
+        return self._logger.grpc_uri
 
     def start(self) -> Self:
         """Starts the background thread; see DataLogger.start."""
@@ -311,11 +342,13 @@ class AsyncDataLogger:
 
     async def write(self, name: str, /, *, start_index: int = 0, **columns: Any) -> None:
         """Logs points and lets other tasks run; see DataLogger.write."""
+        await self._logger.room()
         self._logger.write(name, start_index=start_index, **columns)
         await asyncio.sleep(0)
 
     def write_sync(self, name: str, /, *, start_index: int = 0, **columns: Any) -> None:
         """Logs points without yielding; see DataLogger.write."""
+        self._logger.wait_for_room()
         self._logger.write(name, start_index=start_index, **columns)
 
     def write_config(self, values: Mapping[str, Any]) -> None:
@@ -345,7 +378,7 @@ class AsyncDataLogger:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop()
+        await asyncio.to_thread(self._logger.__exit__, kind, error, trace)
 
 
 @functools.cache

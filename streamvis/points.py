@@ -12,13 +12,15 @@ import numpy as np
 from streamvis.columns import Array, Block
 from streamvis.errors import UsageError
 from streamvis.records import Topic
+from streamvis.tables import KEY, labels
 
 
 class Points(Mapping[tuple[str, str, int], dict[str, Array]]):
     """Series by (scope, name, index), each a dict of 1-D arrays of equal length by column name.
 
     Topics are in the order of their declaration, indexes ascending. Arrays are read-only, because series may share
-    them: copy one before changing it. `cursor` is where the next fetch goes on.
+    them: copy one before changing it. `cursor` is where the next fetch goes on. In tables, a column that is called
+    scope, name or index has a `_` behind it.
     """
 
     def __init__(self, series: Mapping[tuple[str, str, int], dict[str, Array]], cursor: bytes = b"") -> None:
@@ -41,16 +43,18 @@ class Points(Mapping[tuple[str, str, int], dict[str, Array]]):
         """A pandas.DataFrame with a row per point: scope, name, index and the columns, NaN where a series has none."""
         pandas = _library("pandas", "to_pandas")
         frames = [
-            pandas.DataFrame({"scope": scope, "name": name, "index": index, **columns})
-            for (scope, name, index), columns in self.items()
+            pandas.DataFrame({**dict(zip(KEY, key, strict=True)), **_labelled(columns)})
+            for key, columns in self.items()
         ]
-        return pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame(columns=list(_KEY))
+        return pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame(columns=list(KEY))
 
     def to_arrow(self) -> Any:
         """A pyarrow.Table with a row per point: scope, name, index and the columns, null where a series has none."""
         arrow = _library("pyarrow", "to_arrow")
         tables = [
-            arrow.table({**_key_columns(arrow, key, columns), **columns}) for key, columns in self.items() if columns
+            arrow.table({**_key_columns(arrow, key, columns), **_labelled(columns)})
+            for key, columns in self.items()
+            if columns
         ]
         return arrow.concat_tables(tables, promote_options="permissive") if tables else arrow.table(_no_rows(arrow))
 
@@ -60,7 +64,8 @@ class Points(Mapping[tuple[str, str, int], dict[str, Array]]):
         importlib.import_module("pyarrow.parquet").write_table(self.to_arrow(), path)
 
 
-_KEY = ("scope", "name", "index")
+def _labelled(columns: Mapping[str, Array]) -> dict[str, Array]:
+    return {label: columns[column] for column, label in labels(columns).items()}
 
 
 def _key_columns(arrow: Any, key: tuple[str, str, int], columns: Mapping[str, Array]) -> dict[str, Any]:
@@ -75,7 +80,7 @@ def _key_columns(arrow: Any, key: tuple[str, str, int], columns: Mapping[str, Ar
 
 def _no_rows(arrow: Any) -> dict[str, Any]:
     types = (arrow.string(), arrow.string(), arrow.int64())
-    return {name: arrow.array([], kind) for name, kind in zip(_KEY, types, strict=True)}
+    return {name: arrow.array([], kind) for name, kind in zip(KEY, types, strict=True)}
 
 
 def _library(name: str, method: str) -> Any:

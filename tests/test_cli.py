@@ -115,8 +115,8 @@ def commands() -> list[str]:
 def test_the_program_has_the_commands_of_its_contract() -> None:
     """None is missing; the viewer's come from its package."""
     core = (
-        "config counts delete demo doctor du grpc-serve logging-demo logging-demo-async names plugins purge push "
-        "restore scopes serve trash"
+        "config counts delete demo doctor du export grpc-serve logging-demo logging-demo-async names plugins purge "
+        "push restore scopes serve trash"
     )
     assert {*core.split(), "web-serve"} <= set(commands())
 
@@ -206,6 +206,8 @@ def test_version(run: Callable[..., Done]) -> None:
         (["logging-demo", "localhost:1", "run24", "many"], "'many'"),
         (["logging-demo-async", "a", "1", "b"], "[GRPC_URI] SCOPE [NUM_STEPS]"),
         (["push", "/no/such/directory"], "/no/such/directory"),
+        (["export", "localhost:1", "run24", "--output", "points.xlsx"], ".csv or .parquet"),
+        (["export", "localhost:1", "run24", "--output", "/no/such/folder/points.csv"], "/no/such/folder"),
         (["demo", "--seconds", "-1"], "--seconds"),
         (["serve", "/no/such/schema.yaml"], "/no/such/schema.yaml"),
     ],
@@ -227,7 +229,7 @@ def test_a_bad_pattern_is_a_bad_argument(logged: str, run: Callable[..., Done]) 
         assert re.fullmatch(r"Error: [^\n]*\([^\n]*\n", done.err)
 
 
-@pytest.mark.parametrize("command", ["names", "counts", "config", "delete", "restore", "purge"])
+@pytest.mark.parametrize("command", ["names", "counts", "config", "delete", "restore", "purge", "export"])
 def test_an_unknown_scope_is_an_error(command: str, logged: str, run: Callable[..., Done]) -> None:
     """It is named, with exit code 1."""
     done = run(command, logged, "no-such-run")

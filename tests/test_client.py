@@ -461,7 +461,6 @@ def test_a_missing_library_is_named(method: str, library: str, monkeypatch: pyte
 
 def test_points_become_a_data_frame() -> None:
     """A row per point; a column that a series lacks is NaN."""
-    pytest.importorskip("pandas")
     frame = POINTS.to_pandas()
     assert frame[["scope", "name", "index", "x"]].to_numpy().tolist() == [
         ["run", "a", 0, 1], ["run", "a", 0, 2], ["run", "b", 1, 3],
@@ -472,7 +471,6 @@ def test_points_become_a_data_frame() -> None:
 
 def test_points_become_a_table(tmp_path: Path) -> None:
     """A row per point; a column that a series lacks is null; Parquet holds the same."""
-    pytest.importorskip("pyarrow")
     table = POINTS.to_arrow()
     expected = {
         "scope": ["run"] * 3,

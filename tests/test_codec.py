@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any
+
 import numpy as np
 import pytest
 import zstandard
@@ -9,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from streamvis.codec import MAX_BLOCK_POINTS, Codec, EncodedBlock, checksum, decode, decode_joined, encode, validate
+from streamvis.codec import (
+    MAX_BLOCK_POINTS,
+    Codec,
+    EncodedBlock,
+    checksum,
+    decode,
+    decode_each,
+    decode_joined,
+    encode,
+    validate,
+)
 from streamvis.columns import Array, Block, join
 from streamvis.errors import MalformedError
 from tests.strategies import bits, blocks, neighbours
@@ -40,16 +55,43 @@ def test_joining_what_is_encoded_gives_back_every_bit(blocks: list[Block], dense
         assert bits(np.broadcast_to(found.columns[name], found.shape)) == bits(np.broadcast_to(values, found.shape))
 
 
-def test_joining_reads_no_damaged_block() -> None:
-    """Each block's CRC, shape and length is checked, also where blocks look alike."""
+def _all_bits(blocks: Sequence[Block]) -> list[Any]:
+    return [
+        (block.topic, block.index, {name: bits(values) for name, values in block.columns.items()}) for block in blocks
+    ]
+
+
+@given(st.lists(st.tuples(blocks(), st.booleans(), st.integers(1, 4)), max_size=6), st.randoms())
+def test_decoding_many_blocks_gives_each_as_if_alone(drawn: list[tuple[Block, bool, int]], random: Random) -> None:
+    """In their order, those that are coded alike together or not."""
+    pieces = [
+        (encode(replace(block, topic=block.topic + copy), dense=dense), tuple(block.columns))
+        for block, dense, times in drawn
+        for copy in range(times)
+    ]
+    random.shuffle(pieces)
+    names = {id(encoded): columns for encoded, columns in pieces}
+    found = decode_each([encoded for encoded, _ in pieces], lambda encoded: names[id(encoded)])
+    assert _all_bits(found) == _all_bits([decode(encoded, columns) for encoded, columns in pieces])
+    assert not any(values.flags.writeable for block in found for values in block.columns.values())
+
+
+@pytest.mark.parametrize(
+    "read", [decode_joined, lambda blocks, names: decode_each(blocks, lambda _: names)], ids=["joined", "each"]
+)
+def test_blocks_that_are_read_together_are_checked_one_by_one(
+    read: Callable[[list[EncodedBlock], tuple[str, ...]], object],
+) -> None:
+    """Each block's CRC, shape and length, also where blocks look alike."""
     good = [encode(_block(x=np.arange(5.0) ** 2 + start, y=np.arange(5))) for start in range(4)]
     short = good[2]._replace(payload=good[2].payload[:-1])
+    no_header = [block._replace(columns=block.columns[:-1]) for block in good]
     for bad in (good[2]._replace(crc=0), good[2]._replace(payload=good[1].payload), short):
-        for several in ([*good[:2], bad, good[3]], [bad, *good[:2]]):
+        for several in ([*good[:2], bad, good[3]], [bad, *good[:2]], no_header):
             with pytest.raises(MalformedError):
-                decode_joined(several, ("x", "y"))
+                read(several, ("x", "y"))
     with pytest.raises(MalformedError, match="has 2 columns; the topic has 1"):
-        decode_joined(good, ("x",))
+        read(good, ("x",))
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,18 @@ def test_the_addresses_of_the_docs_describe_pages() -> None:
     assert {key for query in queries for key in query} == {*layout.KEYS} - {"gl"}
 
 
+def test_the_messages_of_the_docs_are_those_of_the_code() -> None:
+    """Each part of those in the last table of the page on logging, around what differs from case to case."""
+    source = "".join(path.read_text() for path in (ROOT / "streamvis").rglob("*.py"))
+    source = re.sub(r'["\']\s*\n\s*f?["\']', "", source)  # strings over several lines
+    table = (ROOT / "docs" / "logging.md").read_text().partition("## What it says")[2]
+    messages = re.findall(r"^\| `(.*?)` \|", table, re.MULTILINE)
+    assert len(messages) > 10
+    for message in messages:
+        for part in message.split("…"):
+            assert part.strip() in source, message
+
+
 def test_the_logging_example_is_short() -> None:
     """Twelve lines say all that a beginner needs."""
     assert len(_blocks(ROOT / "README.md", "python")[0].replace("\n\n", "\n").splitlines()) <= 12

@@ -8,7 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,11 +20,8 @@ from streamvis import sender as sender_module
 from streamvis.client import Client
 from streamvis.errors import (
     BufferFullError,
-    ColumnsError,
-    DtypeError,
     FlushTimeoutError,
     RejectedError,
-    StateError,
     UnavailableError,
     UsageError,
 )
@@ -68,40 +64,6 @@ def free_port() -> int:
 # ---- values
 
 
-def test_what_is_written_arrives_exactly(server: ServerThread, make: Callable[..., DataLogger]) -> None:
-    """Large ints, Unix times and float32 come back bit for bit."""
-    with make(server.uri) as logger:
-        logger.write("loss", x=2**40, y=1763827200.123456, z=np.float32(0.1))
-        logger.write("loss", x=-(2**63), y=-0.0, z=np.float32(math.inf))
-        logger.flush(10)
-        found = stored(server.uri)
-    assert found == {"x": [2**40, -(2**63)], "y": [1763827200.123456, -0.0], "z": [float(np.float32(0.1)), math.inf]}
-    assert math.copysign(1, found["y"][1]) == -1
-
-
-def test_shapes_broadcast_to_index_and_point(server: ServerThread, make: Callable[..., DataLogger]) -> None:
-    """Rank 2 fills one series per index from start_index on; rank 0 and 1 spread over it."""
-    with make(server.uri) as logger:
-        logger.write("a", start_index=3, x=np.arange(4), y=np.arange(8.0).reshape(2, 4), t=7)
-        logger.flush(10)
-    assert stored(server.uri, "a", index=3) == {"t": [7] * 4, "x": [0, 1, 2, 3], "y": [0, 1, 2, 3]}
-    assert stored(server.uri, "a", index=4) == {"t": [7] * 4, "x": [0, 1, 2, 3], "y": [4, 5, 6, 7]}
-
-
-def test_a_reused_buffer_does_not_change_what_was_written(
-    server: ServerThread, make: Callable[..., DataLogger]
-) -> None:
-    """The value at the moment of the call is what is stored."""
-    cloud = np.zeros(5_000)
-    with make(server.uri) as logger:
-        for step in range(20):
-            cloud[:] = step
-            logger.write("cloud", x=cloud, t=step)
-        logger.flush(10)
-    found = stored(server.uri, "cloud")
-    assert found["x"] == found["t"] == np.repeat(np.arange(20), 5_000).tolist()
-
-
 def test_a_large_array_travels_in_pieces(server: ServerThread, make: Callable[..., DataLogger]) -> None:
     """An array of 40 MB is split into messages that the server accepts."""
     values = np.random.default_rng(0).standard_normal((5, 1_000_000))
@@ -111,15 +73,6 @@ def test_a_large_array_travels_in_pieces(server: ServerThread, make: Callable[..
     with Client(server.uri) as client:
         series = client.fetch("run", "a")
     assert all(np.array_equal(series["run", "a", row]["y"], values[row]) for row in range(5))
-
-
-def test_ints_and_floats_of_one_column_keep_their_order(server: ServerThread, make: Callable[..., DataLogger]) -> None:
-    """A column may change its dtype from write to write."""
-    with make(server.uri) as logger:
-        for step in range(10):
-            logger.write("loss", x=step, y=step if step % 3 else step / 2)
-        logger.flush(10)
-    assert stored(server.uri)["y"] == [0, 1, 2, 1.5, 4, 5, 3, 7, 8, 4.5]
 
 
 def test_config_merges_and_keeps_types(server: ServerThread, make: Callable[..., DataLogger]) -> None:
@@ -145,42 +98,7 @@ def test_config_merges_and_keeps_types(server: ServerThread, make: Callable[...,
     assert [type(config[key]) for key in ("lr", "depth", "flag")] == [float, int, bool]
 
 
-def test_delete_existing_replaces_once_per_name(server: ServerThread, make: Callable[..., DataLogger]) -> None:
-    """The first write to a name replaces what the scope holds under it, and other names stay."""
-    with make(server.uri) as logger:
-        logger.write("loss", x=1, y=1.0)
-        logger.write("kept", x=1)
-    with make(server.uri, delete_existing=True) as logger:
-        for step in (2, 3):
-            logger.write("loss", x=step, z=1.0)
-            logger.flush(10)
-    assert stored(server.uri) == {"x": [2, 3], "z": [1.0, 1.0]}
-    assert stored(server.uri, "kept") == {"x": [1]}
-
-
 # ---- the caller's mistakes
-
-
-@pytest.mark.parametrize(
-    ("columns", "error"),
-    [
-        ({"x": 1}, ColumnsError),
-        ({"x": np.zeros(3), "y": np.zeros(4)}, ColumnsError),
-        ({"x": 2**63, "y": 0.0}, DtypeError),
-        ({"x": "a", "y": 0.0}, DtypeError),
-    ],
-)
-def test_a_wrong_write_raises_at_the_call(
-    server: ServerThread, make: Callable[..., DataLogger], columns: dict[str, Any], error: type[Exception]
-) -> None:
-    """And nothing else is disturbed."""
-    with make(server.uri) as logger:
-        logger.write("loss", x=1, y=0.5)
-        with pytest.raises(error):
-            logger.write("loss", **columns)
-        logger.write("loss", x=2, y=0.5)
-        logger.flush(10)
-    assert stored(server.uri)["x"] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -198,23 +116,6 @@ def test_arguments_that_cannot_work_are_refused(arguments: dict[str, Any], messa
     """Each with what was found and what is expected."""
     with pytest.raises(UsageError, match=message):
         DataLogger(**{"scope": "run", **arguments})
-
-
-def test_a_logger_runs_once(server: ServerThread, make: Callable[..., DataLogger]) -> None:
-    """Writes before start and after stop raise; a second stop does nothing."""
-    logger = make(server.uri)
-    with pytest.raises(StateError, match="has not been started"):
-        logger.write("loss", x=1)
-    logger.start()
-    logger.write("loss", x=1)
-    with pytest.raises(StateError, match="starts once"):
-        logger.start()
-    logger.stop()
-    logger.stop()
-    for late in (lambda: logger.write("loss", x=2), logger.flush, lambda: logger.write_config({})):
-        with pytest.raises(StateError, match="has been stopped"):
-            late()
-    assert stored(server.uri)["x"] == [1]
 
 
 # ---- when it is sent
@@ -243,50 +144,7 @@ def test_a_growing_buffer_is_flushed_early(
     assert stored(server.uri)["x"] == list(range(120_000))
 
 
-def test_threads_share_a_logger(server: ServerThread, make: Callable[..., DataLogger]) -> None:
-    """Each thread's points arrive once and in its order."""
-    with make(server.uri) as logger:
-        threads = [
-            threading.Thread(target=lambda t=t: [logger.write("a", start_index=t, x=step) for step in range(2_000)])
-            for t in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        logger.flush(10)
-    assert all(stored(server.uri, "a", index=t)["x"] == list(range(2_000)) for t in range(4))
-
-
-def test_stats_count_what_happened(server: ServerThread, make: Callable[..., DataLogger]) -> None:
-    """Writes and points, nothing outstanding after a flush."""
-    with make(server.uri) as logger:
-        logger.write("loss", x=np.arange(10))
-        logger.write("loss", x=1)
-        logger.flush(10)
-        stats = logger.stats()
-    assert (stats["writes"], stats["points"], stats["outstanding"], stats["dropped"]) == (2, 11, 0, {})
-
-
 # ---- outages
-
-
-def test_with_the_server_away_everything_arrives_later(tmp_path: Path, make: Callable[..., DataLogger]) -> None:
-    """From the first write to the last: the program runs to its end, and `push` delivers all of it, once."""
-    port = free_port()
-    with make(f"127.0.0.1:{port}") as logger:
-        logger.write_config({"lr": 0.1})
-        for step in range(100):
-            logger.write("loss", x=step, y=step / 2)
-            if step % 30 == 0:
-                logger.flush(10)
-    assert logger.stats()["outstanding"] > 1
-    with serving(port=port) as server:
-        assert push(tmp_path / "spool", server.uri) == logger.stats()["outstanding"]
-        assert push(tmp_path / "spool", server.uri) == 0
-        assert stored(server.uri) == {"x": list(range(100)), "y": [step / 2 for step in range(100)]}
-        with Client(server.uri) as client:
-            assert client.config("run") == {"lr": 0.1}
 
 
 def test_a_push_without_a_server_keeps_the_spool(tmp_path: Path, make: Callable[..., DataLogger]) -> None:
@@ -299,30 +157,6 @@ def test_a_push_without_a_server_keeps_the_spool(tmp_path: Path, make: Callable[
     with serving() as server:
         assert push(tmp_path / "spool", server.uri) == 1
         assert stored(server.uri) == {"x": [1]}
-
-
-def test_a_server_that_comes_back_gets_the_rest(
-    tmp_path: Path, make: Callable[..., DataLogger], wait_until: Wait
-) -> None:
-    """Through two restarts, in order, once; the spool is empty afterwards."""
-    prefix, port = str(tmp_path / "data"), free_port()
-    with make(f"127.0.0.1:{port}") as logger:
-        for part in range(3):
-            for step in range(part * 100, part * 100 + 50):
-                logger.write("loss", x=step)
-            logger.flush(10)
-            with serving(prefix, port):
-                for step in range(part * 100 + 50, part * 100 + 100):
-                    logger.write("loss", x=step)
-                wait_until(lambda: logger.stats()["connected"])
-                logger.flush(10)
-                wait_until(lambda: logger.stats()["outstanding"] == 0)
-                if part == 2:
-                    logger.stop()
-        assert logger.stats()["spool_bytes"] == 0
-    with serving(prefix) as server:
-        assert stored(server.uri)["x"] == list(range(300))
-    assert not list((tmp_path / "spool").glob("*/*.seg"))
 
 
 def test_a_topic_deleted_underneath_begins_anew(server: ServerThread, make: Callable[..., DataLogger]) -> None:
@@ -353,24 +187,6 @@ def test_a_wiped_server_is_an_error_and_logging_goes_on(
             logger.write("loss", x=3)
             wait_until(lambda: stored(server.uri) == {"x": [2, 3]})
     assert [record.message for record in caplog.records if "has lost batches 1 to 1 of run-" in record.message]
-
-
-def test_columns_that_another_process_disagrees_with_are_kept_aside(
-    tmp_path: Path, server: ServerThread, make: Callable[..., DataLogger]
-) -> None:
-    """The topic's points are kept under rejected and flush raises once; other topics are stored."""
-    with make(server.uri) as first, make(server.uri) as second:
-        first.write("loss", x=1, y=2)
-        first.flush(10)
-        second.write("loss", x=1)
-        second.write("other", x=1)
-        with pytest.raises(RejectedError, match="loss"):
-            second.flush(10)
-        second.flush(10)
-        assert list(second.stats()["rejected"]) == ["loss"]
-    assert stored(server.uri) == {"x": [1], "y": [2]}
-    assert stored(server.uri, "other") == {"x": [1]}
-    assert len(list((tmp_path / "spool" / "rejected").glob("*.seg"))) == 1
 
 
 def test_a_config_that_is_too_large_is_told_and_harms_nothing(
@@ -550,20 +366,6 @@ with streamvis.DataLogger("run", sys.argv[1], spool_dir=sys.argv[2], flush_every
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("", "")
     assert stored(server.uri)["x"] == [0, 1, 2, 3, 4]
-
-
-def test_an_exception_inside_with_loses_nothing(server: ServerThread, make: Callable[..., DataLogger]) -> None:
-    """The logger is stopped, the exception goes on."""
-
-    def train() -> None:
-        with make(server.uri, flush_every=3600) as logger:
-            logger.write("loss", x=1)
-            logger.write("loss", x=2)
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        train()
-    assert stored(server.uri)["x"] == [1, 2]
 
 
 @pytest.mark.parametrize("away", [False, True])

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from streamvis.cli import changing, demos, extensions, files, operating, reading, servers, sizes
+from streamvis.cli import changing, demos, exporting, extensions, files, operating, reading, servers, sizes
 from streamvis.cli.program import main, program
 
-__all__ = ["changing", "demos", "extensions", "files", "main", "operating", "program", "reading", "servers", "sizes"]
+__all__ = [
+    "changing",
+    "demos",
+    "exporting",
+    "extensions",
+    "files",
+    "main",
+    "operating",
+    "program",
+    "reading",
+    "servers",
+    "sizes",
+]

@@ -25,13 +25,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command and exits: 0, 1 when it failed, 2 for bad arguments; an error is one line."""
+    """Runs a command and exits: 0, 1 when it failed, 2 for bad arguments. An error is one line, or one a fault."""
     try:
         code = program.main(arguments and list(arguments), prog_name="streamvis", standalone_mode=False)
     except click.ClickException as error:
         _exit(error.exit_code, _with_hint(error))
     except UsageError as error:
-        _exit(2, str(error))
+        _exit(2, *(error.faults or (str(error),)))
     except (StreamvisError, OSError) as error:
         _exit(1, str(error))
     except click.Abort:
@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _exit(code: int, message: str) -> NoReturn:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+def _exit(code: int, *messages: str) -> NoReturn:
+    for message in messages:
+        click.echo(f"Error: {' '.join(message.split())}", err=True)
     sys.exit(code)
 
 

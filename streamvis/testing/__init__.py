@@ -5,8 +5,13 @@ Need pytest. The suites of this package's own parts are these same classes.
 
 from __future__ import annotations
 
-from streamvis.testing.arrays import ArrayContract
-from streamvis.testing.stores import (
+import pytest
+
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in ("arrays", "loggers", "stores")))
+
+from streamvis.testing.arrays import ArrayContract  # noqa: E402 - after the line above, which makes failures tell values
+from streamvis.testing.loggers import LoggerContract  # noqa: E402
+from streamvis.testing.stores import (  # noqa: E402
     COLUMNS,
     StoreContract,
     StoreStream,
@@ -21,6 +26,7 @@ from streamvis.testing.stores import (
 __all__ = [
     "COLUMNS",
     "ArrayContract",
+    "LoggerContract",
     "StoreContract",
     "StoreStream",
     "append",

@@ -6,9 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamvis_viewer.faults import SchemaError
     from streamvis_viewer.glyphs import Glyph
     from streamvis_viewer.query import UrlError
-    from streamvis_viewer.schema import Schema, SchemaError, load
+    from streamvis_viewer.schema import Schema, load
     from streamvis_viewer.server import serve, serving
 
 __all__ = ["Glyph", "Schema", "SchemaError", "UrlError", "load", "serve", "serving"]
@@ -16,7 +17,7 @@ __all__ = ["Glyph", "Schema", "SchemaError", "UrlError", "load", "serve", "servi
 _HOMES = {
     "Glyph": "glyphs",
     "Schema": "schema",
-    "SchemaError": "schema",
+    "SchemaError": "faults",
     "UrlError": "query",
     "load": "schema",
     "serve": "server",

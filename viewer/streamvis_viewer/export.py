@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from streamvis.tables import csv_header, csv_lines
 from streamvis_viewer.landing import ApiHandler
 from streamvis_viewer.series import Run, SeriesStore
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-CHUNK = 5_000
-"""Rows that are made at a time, between which others are served."""
 MOST_SERIES = 1_000_000
 
 
@@ -40,7 +37,7 @@ class Series:
 
 
 def csv_text(store: SeriesStore, wanted: Sequence[Series]) -> Iterator[str]:
-    """A header, then a line for each point, series after series in the order of writing; in pieces.
+    """A header, then a line for each point, series after series in the order of writing; in pieces, as others wait.
 
     Columns are those of any of the series; where one lacks a column, there is nothing. Numbers are as short as they may
     be to come back as they were.
@@ -48,30 +45,16 @@ def csv_text(store: SeriesStore, wanted: Sequence[Series]) -> Iterator[str]:
     topics = {(topic.scope, topic.name): topic for topic in store.topics.values()}
     found = [(series, topics[series.scope, series.name]) for series in wanted if (series.scope, series.name) in topics]
     columns = list(dict.fromkeys(column for _, topic in found for column in topic.columns))
-    yield _lines([["scope", "name", "index", *columns]])
+    yield csv_header(columns)
     for series, topic in found:
         for run in store.runs(topic.id):
             if run.index <= series.index < run.end:
-                yield from _points(series, run, columns)
+                yield from csv_lines((series.scope, series.name, series.index), _row(run, series.index), columns)
 
 
-def _points(series: Series, run: Run, columns: Sequence[str]) -> Iterator[str]:
-    rows = {name: values[0 if len(values) == 1 else series.index - run.index] for name, values in run.columns().items()}
-    name = [series.scope, series.name, series.index]
-    for start in range(0, run.length, CHUNK):
-        texts = [_texts(rows[column][start : start + CHUNK]) if column in rows else None for column in columns]
-        count = min(CHUNK, run.length - start)
-        yield _lines([*name, *(text[at] if text else "" for text in texts)] for at in range(count))
-
-
-def _texts(values: Array) -> list[Any]:
-    return list(values.astype(str).tolist() if values.dtype == np.float32 else values.tolist())
-
-
-def _lines(rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+def _row(run: Run, index: int) -> dict[str, Array]:
+    """The columns of one series of the run."""
+    return {name: values[0 if len(values) == 1 else index - run.index] for name, values in run.columns().items()}
 
 
 class CsvHandler(ApiHandler):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from streamvis_viewer.faults import elided, perhaps, shown
 from streamvis_viewer.query import Query, UrlError, one_of
 from streamvis_viewer.schema import KeyPart, Plot, Schema, key_parts
 
@@ -28,6 +29,8 @@ THEMES = ("auto", "light", "dark")
 GL = ("auto", "force", "off")
 PANEL_PIXELS = (160, 800)
 MAX_PLOTS = 64
+MOST_NAMED = 12
+"""Plots of the schema that a message names."""
 MAX_SPEED = 60.0
 
 
@@ -144,10 +147,17 @@ class _Reader:
             if not name:
                 self.query.fault(direction, "an empty plot name", "names between commas and semicolons, such as A,B;C")
             elif name not in self._schema.plots:
-                self.query.fault(direction, f"the plot {name!r}", f"plots among {_names_of(self._schema.plots)}")
+                self.query.fault(direction, f"the plot {shown(name)}", self._plots_like(name))
         if len(flat) > MAX_PLOTS:
             self.query.fault(direction, f"{len(flat)} plots", f"at most {MAX_PLOTS}")
         return grid
+
+    def _plots_like(self, name: str) -> str:
+        plots = list(self._schema.plots)
+        if not plots:
+            return "plots that appear once something is logged"
+        more = f" and {len(plots) - MOST_NAMED} more" if len(plots) > MOST_NAMED else ""
+        return f"{perhaps(name, plots)}plots among {', '.join(map(elided, plots[:MOST_NAMED]))}{more}"
 
     def _tracks(self, rows: bool, grid: Sequence[Sequence[str]], count: int) -> Iterator[Track]:
         cell_key, track_key = ("width", "height") if rows else ("height", "width")
@@ -204,15 +214,11 @@ class _Reader:
         kinds = [HIDDEN.fullmatch(value) for value in self.query.all(key)]
         if not all(kinds):
             found = next(value for value, kind in zip(self.query.all(key), kinds, strict=True) if not kind)
-            self.query.fault(key, repr(found), "l:LABEL, s:SCOPE, n:NAME or i:INDEX, once for each")
+            self.query.fault(key, shown(found), "l:LABEL, s:SCOPE, n:NAME or i:INDEX, once for each")
         return {kind[1] for kind in kinds if kind}
 
 
 _NO_PLOT = Plot(columns=["x", "y"])
-
-
-def _names_of(plots: Mapping[str, Plot]) -> str:
-    return ", ".join(plots) if plots else "those that appear once something is logged"
 
 
 def _color(text: str) -> tuple[KeyPart, ...] | None:

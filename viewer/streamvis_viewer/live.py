@@ -12,9 +12,10 @@ from streamvis import Client, Subscription, Update
 from streamvis_viewer.addresses import check_grpc_uri
 from streamvis_viewer.catalog import Catalog
 from streamvis_viewer.feed import Feed
+from streamvis_viewer.inference import infer
 from streamvis_viewer.layout import Page, parse
 from streamvis_viewer.notes import Columns, differ
-from streamvis_viewer.schema import Plot, Schema, infer
+from streamvis_viewer.schema import Plot, Schema
 from streamvis_viewer.series import SeriesStore
 from streamvis_viewer.tabs import Views
 from streamvis_viewer.watch import SchemaFile

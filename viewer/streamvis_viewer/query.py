@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from streamvis.errors import PatternError, UsageError
 from streamvis_viewer import patterns
+from streamvis_viewer.faults import elided, perhaps, shown
 
 T = TypeVar("T")
 
@@ -48,13 +49,13 @@ class Query:
 
     def fault(self, key: str, found: str, expected: str) -> None:
         """Notes a problem."""
-        self.problems.append(Problem(key, found, expected))
+        self.problems.append(Problem(elided(key), found, expected))
 
     def check_keys(self, allowed: Collection[str]) -> None:
         """Every other key is a fault; Bokeh's own may always stand there."""
         for key in self._values:
             if key not in allowed and not key.startswith("bokeh-"):
-                self.fault(key, "an unknown key", f"keys among {', '.join(allowed)}")
+                self.fault(key, "an unknown key", f"{perhaps(key, allowed)}keys among {', '.join(allowed)}")
 
     def all(self, key: str) -> list[str]:
         """All values of a key that may be repeated."""
@@ -75,7 +76,7 @@ class Query:
         try:
             return read(text)
         except ValueError:
-            self.fault(key, repr(text) if text else "nothing", expected)
+            self.fault(key, shown(text) if text else "nothing", expected)
             return default
 
     def choice(self, key: str, allowed: Sequence[str], default: str) -> str:
@@ -92,14 +93,14 @@ class Query:
             return [default] * count
         parts = [part.strip() for part in _COMMA.split(text)]
         if len(parts) != count:
-            self.fault(key, f"{len(parts)} in {text!r}", f"{expected}: {count}")
+            self.fault(key, f"{len(parts)} in {shown(text)}", f"{expected}: {count}")
             return [default] * count
         values = []
         for part in parts:
             try:
                 values.append(read(part))
             except ValueError:
-                self.fault(key, repr(part) if part else "nothing", f"{expected}, separated by commas")
+                self.fault(key, shown(part) if part else "nothing", f"{expected}, separated by commas")
                 return [default] * count
         return values
 
@@ -113,7 +114,8 @@ class Query:
         try:
             patterns.matcher(text)
         except PatternError as error:
-            self.fault(key, str(error).removeprefix("found "), "an RE2 pattern, found anywhere; a leading ! negates")
+            found = f"{shown(text)}, which RE2 refuses: {error.reason}"
+            self.fault(key, found, "an RE2 pattern, found anywhere; a leading ! negates")
         return text
 
 

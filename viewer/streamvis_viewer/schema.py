@@ -1,17 +1,16 @@
 """The schema: which plots there are and how they draw what was logged. Pure; knows neither data nor pages.
 
-Every error names the file, the line, the key, what was found and what is allowed.
+Every fault names the file, the line, the key, what was found and what is allowed; all of them are told at once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,21 +22,12 @@ from pydantic import (
     model_validator,
 )
 
-from streamvis import Topic
-from streamvis.errors import UsageError
 from streamvis_viewer import patterns
+from streamvis_viewer.faults import DEFAULTS, Models, Places, SchemaError, did_you_mean, read_yaml, shown
 from streamvis_viewer.glyphs import Glyph, GlyphOptions, registry
 from streamvis_viewer.palettes import DEFAULT_PALETTE, known_palette
 
-KeyPath: TypeAlias = tuple[str | int, ...]
-Marks: TypeAlias = Mapping[KeyPath, int]
-
-DEFAULTS = "DEFAULTS"
 KEY_LETTERS = {"s": "scope", "n": "name", "i": "index"}
-
-
-class SchemaError(UsageError):
-    """A schema that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,20 +176,21 @@ def load(path: Path) -> Schema:
 
 
 def parse(text: str, source: str) -> Schema:
-    """The schema in a YAML text; `source` names it in errors. Raises SchemaError."""
-    document, marks = _read_yaml(text, source)
-    context = _Context(source, marks)
+    """The schema in a YAML text; `source` names it in errors. Raises SchemaError, with all faults."""
+    document, places = read_yaml(text, source)
     if not isinstance(document, dict) or not document:
-        raise SchemaError(f"{source}: found {_shown(document)}; expected a mapping from plot names to plots")
-    for name, body in document.items():
-        context.check_plot(name, body)
-    defaults = document.get(DEFAULTS) or {}
-    plots = {
-        name: context.plot(name, merged(defaults, body or {})) for name, body in document.items() if name != DEFAULTS
-    }
-    if not plots:
-        raise SchemaError(f"{source}: found only {DEFAULTS}; expected at least one plot, such as loss: {{columns: …}}")
-    return Schema(plots, source)
+        raise SchemaError(f"{source}: found {shown(document)}; expected a mapping from plot names to plots")
+    bodies = {name: body or {} for name, body in document.items() if _is_plot(places, name, body)}
+    defaults = bodies.pop(DEFAULTS, {})
+    try:
+        plots = {name: _plot(places, name, merged(defaults, body)) for name, body in bodies.items()}
+    except RecursionError:
+        raise SchemaError(f"{source}: found a mapping that holds itself; expected plots") from None
+    if not plots and not places.faults:
+        places.note((DEFAULTS,), "found nothing beside it; expected at least one plot, such as loss: {columns: [x, y]}")
+    if places.faults:
+        raise SchemaError(*places.faults)
+    return Schema({name: plot for name, plot in plots.items() if plot}, source)
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,178 +202,60 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-# ---- errors with their place
+# ---- faults, noted
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
-    source: str
-    marks: Marks
-
-    def error(self, path: KeyPath, message: str) -> SchemaError:
-        line = self._line(path)
-        place = f"{self.source}, line {line}" if line else self.source
-        return SchemaError(f"{place}: {'.'.join(map(str, path))}: {message}")
-
-    def _line(self, path: KeyPath) -> int:
-        """The line of the deepest known part of a key, as written in the plot, else in DEFAULTS."""
-        for known in (path, (DEFAULTS, *path[1:])):
-            if known in self.marks and len(known) > 1:
-                return self.marks[known]
-        return self._line(path[:-1]) if len(path) > 1 else self.marks.get(path, 0)
-
-    def check_plot(self, name: Any, body: Any) -> None:
-        if not isinstance(name, str) or not name or set(name) & set(",;"):
-            raise self.error((str(name),), f"found {name!r} as a plot's name; expected text without comma or semicolon")
-        if body is not None and not isinstance(body, dict):
-            raise self.error((name,), f"found {_shown(body)}; expected a mapping with keys such as columns")
-
-    def plot(self, name: str, body: Mapping[str, Any]) -> Plot:
-        try:
-            plot = Plot.model_validate(body)
-        except ValidationError as error:
-            raise self._from_pydantic((name,), error, _FIELDS) from None
-        self._check_glyph(name, plot)
-        self._check_figure(name, plot.figure_kwargs)
-        return plot
-
-    def _check_glyph(self, name: str, plot: Plot) -> None:
-        kinds = registry()
-        if plot.glyph_kind not in kinds:
-            allowed = ", ".join(sorted(kinds))
-            raise self.error((name, "glyph_kind"), f"found {plot.glyph_kind!r}; allowed: {allowed}")
-        kind = kinds[plot.glyph_kind]
-        if len(plot.columns) < kind.columns:
-            found = f"found {_shown(plot.columns)}; expected {kind.columns} columns, which {plot.glyph_kind} draws"
-            raise self.error((name, "columns"), found)
-        options = kind.options
-        try:
-            options.model_validate(plot.glyph_kwargs)
-        except ValidationError as error:
-            raise self._from_pydantic((name, "glyph_kwargs"), error, {(): options}) from None
-
-    def _check_figure(self, name: str, kwargs: Mapping[str, Any]) -> None:
-        from streamvis_viewer.figure_kwargs import FigureError, check  # noqa: PLC0415 - the only part that needs Bokeh
-
-        try:
-            check(kwargs)
-        except FigureError as error:
-            raise self.error((name, "figure_kwargs", *error.path), str(error)) from None
-
-    def _from_pydantic(
-        self, prefix: KeyPath, error: ValidationError, fields: Mapping[KeyPath, type[BaseModel]]
-    ) -> SchemaError:
-        problem = error.errors(include_url=False)[0]
-        path = tuple(problem["loc"])
-        kind, found = problem["type"], problem["input"]
-        if kind == "extra_forbidden":
-            allowed = ", ".join(fields[path[:-1]].model_fields) if path[:-1] in fields else ""
-            return self.error((*prefix, *path), f"found the unknown key {path[-1]!r}; allowed: {allowed}")
-        if kind == "missing":
-            return self.error(
-                prefix, f"found no {path[-1]!r}; expected it, such as {_EXAMPLES.get(str(path[-1]), '…')}"
-            )
-        message = str(problem["ctx"]["error"]) if kind == "value_error" else f"expected: {problem['msg'].lower()}"
-        message = message.removeprefix(f"found {found!r}, which ")
-        return self.error((*prefix, *path), f"found {_shown(found)}; {message}")
+def _is_plot(places: Places, name: Any, body: Any) -> bool:
+    if not isinstance(name, str) or not name or set(name) & set(",;"):
+        expected = "text without comma or semicolon" if isinstance(name, str) else f"text, such as '{name}' in quotes"
+        places.note((str(name),), f"found {shown(name)} as a plot's name; expected {expected}")
+        return False
+    if body is not None and not isinstance(body, dict):
+        places.note((name,), f"found {shown(body)}; expected a mapping with keys such as columns")
+        return False
+    return True
 
 
-_FIELDS: Mapping[KeyPath, type[BaseModel]] = {(): Plot, ("color",): Color, ("filter_opts",): FilterOpts}
-_EXAMPLES = {"columns": "columns: [x, y]"}
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def _read_yaml(text: str, source: str) -> tuple[Any, Marks]:
+def _plot(places: Places, name: str, body: Mapping[str, Any]) -> Plot | None:
+    """The plot, or nothing where it cannot even be said what it draws."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f", line {mark.line + 1}" if mark else ""
-        raise SchemaError(f"{source}{place}: found {error.problem or 'a fault'}; expected valid YAML") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SchemaError(f"{source}: found {error}; expected valid YAML") from None
-    marks: dict[KeyPath, int] = {}
-    for path, line in _marks(node, ()):
-        if path in marks and path and isinstance(path[-1], str):
-            where = ".".join(map(str, path))
-            raise SchemaError(f"{source}, line {line}: {where}: found it a second time, first on line {marks[path]}")
-        marks[path] = line
-    return document, marks
+        plot = Plot.model_validate(body)
+    except ValidationError as error:
+        places.note_invalid((name,), error, _MODELS)
+        plot = None
+    _note_glyph(places, name, body.get("glyph_kind", "line"), _mapping(body, "glyph_kwargs"), plot)
+    _note_figure(places, name, _mapping(body, "figure_kwargs"))
+    return plot
 
 
-def _marks(node: Any, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            below = (*path, str(key.value))
-            yield below, key.start_mark.line + 1
-            yield from _marks(value, below)
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            yield (*path, number), value.start_mark.line + 1
-            yield from _marks(value, (*path, number))
+def _mapping(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = body.get(key)
+    return value if isinstance(value, dict) else {}
 
 
-# ---- without a file
-
-_HORIZONTAL = ("step", "x", "epoch", "time", "t")
-_VERTICAL = ("value", "y")
-
-_SHAPES: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("scatter", ("x", "y"), "t"),
-    ("line", ("value", "count"), "step"),  # from here on what the integrations log: a histogram,
-    ("heatmap", ("x", "y", "value"), "step"),  # an image,
-    ("heatmap", ("x", "y", "green"), "step"),  # one in colours, of which green is nearest to what is seen,
-    ("line", ("second", "value"), "step"),  # a sound
-)
-"""What has many points for each value of a slider: the kind, the columns drawn, the slider's. The first that fits."""
-
-
-def infer(topics: Iterable[Topic]) -> Schema:
-    """A plot for each name that was logged: those of _SHAPES with a slider, such as a cloud; anything else a line."""
-    shapes: dict[str, tuple[str, ...]] = {}
-    columns: dict[str, set[str]] = {}  # of all runs: one may log more of a name than another
-    for topic in topics:
-        shapes.setdefault(topic.name, topic.columns)
-        columns.setdefault(topic.name, set()).update(topic.columns)
-    plots: dict[str, Plot] = {}
-    for name in sorted(shapes):
-        if len(shapes[name]) >= 2:
-            plots[_plot_name(name, plots)] = _inferred(name, shapes[name], columns[name])
-    return Schema(plots, "the data")
+def _note_glyph(places: Places, name: str, kind: Any, kwargs: Mapping[str, Any], plot: Plot | None) -> None:
+    kinds = registry()
+    if not isinstance(kind, str):
+        return  # it has been noted
+    if kind not in kinds:
+        found = f"found {shown(kind)}{did_you_mean(kind, kinds)}"
+        places.note((name, "glyph_kind"), f"{found}; allowed: {', '.join(sorted(kinds))}")
+        return
+    glyph = kinds[kind]
+    if plot and len(plot.columns) < glyph.columns:
+        found = f"found {shown(plot.columns)}; expected {glyph.columns} columns, which {kind} draws"
+        places.note((name, "columns"), found)
+    try:
+        glyph.options.model_validate(kwargs)
+    except ValidationError as error:
+        places.note_invalid((name, "glyph_kwargs"), error, {(): glyph.options}, whose=f" for {kind}")
 
 
-def _plot_name(name: str, taken: Mapping[str, Plot]) -> str:
-    plain = name.replace(",", "_").replace(";", "_").strip() or "_"
-    while plain in taken:
-        plain += "_"
-    return plain
+def _note_figure(places: Places, name: str, kwargs: Mapping[str, Any]) -> None:
+    from streamvis_viewer.figure_kwargs import faults  # noqa: PLC0415 - the only part that needs Bokeh
+
+    for path, message in faults(kwargs):
+        places.note((name, "figure_kwargs", *path), message)
 
 
-def _inferred(name: str, columns: Sequence[str], known: Collection[str]) -> Plot:
-    kind, drawn, slider = next(
-        (shape for shape in _SHAPES if {*shape[1], shape[2]} <= set(columns)), ("line", _line(columns), None)
-    )
-    return Plot(
-        names=patterns.exactly(name),
-        glyph_kind=kind,
-        columns=list(drawn),
-        filter_opts=FilterOpts(column=slider) if slider else None,
-        ignore=sorted(set(known) - {*drawn, slider}),
-        color=Color(key_fun=("s",) if kind == "scatter" else ("s", "i")),
-        figure_kwargs={
-            "title": {"text": name},
-            "xaxis": {"axis_label": drawn[0]},
-            "yaxis": {"axis_label": drawn[1]},
-        },
-    )
-
-
-def _line(columns: Sequence[str]) -> tuple[str, str]:
-    horizontal = next((c for c in _HORIZONTAL if c in columns), columns[0])
-    rest = [column for column in columns if column != horizontal]
-    return horizontal, next((c for c in _VERTICAL if c in rest), rest[0])
+_MODELS: Models = {(): Plot, ("color",): Color, ("filter_opts",): FilterOpts}

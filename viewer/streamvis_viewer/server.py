@@ -31,6 +31,7 @@ from streamvis_viewer.web import WebApplication
 _PING_SECONDS = 30
 _GOING_AWAY = 1001
 _CLOSE_SECONDS = 1.0
+_MOST_HEADER_BYTES = 4 << 20  # an address names each hidden run; browsers take up to 2 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Viewer:
         self.port: int = sockets[0].getsockname()[1]
         self.url = f"http://{host}:{self.port}{prefix}"
         access = Access(options.token, {f"{host}:{self.port}", *origins})
-        self._http = HTTPServer(self._application(access, prefix), xheaders=True)
+        self._http = HTTPServer(self._application(access, prefix), xheaders=True, max_header_size=_MOST_HEADER_BYTES)
         self._http.add_sockets(sockets)
         self._live.start()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias
 
-from streamvis_viewer.schema import Schema, SchemaError, load
+from streamvis_viewer.faults import SchemaError
+from streamvis_viewer.schema import Schema, load
 
 Stamp: TypeAlias = tuple[int, int, int] | None
 

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from streamvis import Config, Topic, Update
 from streamvis_viewer.catalog import Catalog
+from streamvis_viewer.inference import infer
 from streamvis_viewer.landing import listing, page_url, plain, plots_of
 from streamvis_viewer.layout import parse
-from streamvis_viewer.schema import Plot, Schema, infer
+from streamvis_viewer.schema import Plot, Schema
 
 SCHEMA = Schema({"loss": Plot(columns=["x", "y"]), "cloud": Plot(columns=["x", "z"], names="cloud")}, "plots.yaml")
 STATE = {"server": {"state": "live"}}

@@ -23,8 +23,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from streamvis import Block, DataLogger, Topic, Update
 from streamvis.server.run import serving as data_serving
+from streamvis.tables import ROWS
 from streamvis_viewer import serving
-from streamvis_viewer.export import CHUNK, Series, csv_text
+from streamvis_viewer.export import Series, csv_text
 from streamvis_viewer.series import SeriesStore
 from viewer.tests.layer_page import INK, chromium
 
@@ -91,9 +92,9 @@ def test_numbers_come_back_as_they_were(values: np.ndarray[Any, Any]) -> None:
 
 def test_many_points_come_in_pieces() -> None:
     """So that others are served in between."""
-    made = store(block(1, 0, x=np.arange(3 * CHUNK), y=np.arange(3.0 * CHUNK)))
+    made = store(block(1, 0, x=np.arange(3 * ROWS), y=np.arange(3.0 * ROWS)))
     pieces = list(csv_text(made, [Series("run", "n1", 0)]))
-    assert [piece.count("\n") for piece in pieces] == [1, CHUNK, CHUNK, CHUNK]
+    assert [piece.count("\n") for piece in pieces] == [1, ROWS, ROWS, ROWS]
 
 
 @pytest.mark.parametrize("value", [[], ["a", "b"], ["a", "b", "c"], [1, "b", 0], {"a": 1}, "abc", None])

@@ -1,13 +1,16 @@
 """What a schema may say, and how it is told that it may not."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from streamvis import Topic
+from streamvis_viewer.faults import SchemaError
 from streamvis_viewer.figures import build
+from streamvis_viewer.inference import infer
 from streamvis_viewer.layout import Cell
-from streamvis_viewer.schema import ConfigKey, SchemaError, infer, load, parse
+from streamvis_viewer.schema import ConfigKey, load, parse
 
 CONTRACT = """\
 DEFAULTS:
@@ -54,23 +57,26 @@ def test_defaults_are_merged_deeply_and_the_plot_wins() -> None:
         (("glyph_kind: line", "glyph_kind: lien"), "line 7: loss.glyph_kind: found 'lien'"),
         (("glyph_kind: line", "glyph_kind: heatmap"), "line 9: loss.columns: found ['x', 'y']; expected 3 columns"),
         (("line_width: 2", "line_wdth: 2"), "line 8: loss.glyph_kwargs.line_wdth: found the unknown key 'line_wdth'"),
-        (("line_width: 2", "line_wdth: 2"), "allowed: alpha, line_width"),
+        (("line_width: 2", "line_wdth: 2"), "(did you mean line_width?); allowed for line: alpha, line_width"),
         (("line_width: 2", "line_width: -1"), "line 8: loss.glyph_kwargs.line_width: found -1"),
         (
             ("glyph_kind: line", "glyph_kind: lien"),
-            "loss.glyph_kind: found 'lien'; allowed: heatmap, line, scatter, step",
+            "loss.glyph_kind: found 'lien' (did you mean line?); allowed: heatmap, line, scatter, step",
         ),
         (
             ("glyph_kind: line", "glyph_knd: line"),
-            "line 7: loss.glyph_knd: found the unknown key 'glyph_knd'; allowed: names",
+            "line 7: loss.glyph_knd: found the unknown key 'glyph_knd' (did you mean glyph_kind",
         ),
-        (("Turbo256", "Turbo25"), "line 12: loss.color.palette: found 'Turbo25'"),
+        (("Turbo256", "Turbo25"), "line 12: loss.color.palette: found 'Turbo25', which is no Bokeh palette"),
         (("Turbo256", "Turbo25"), "such as Turbo256"),
-        (("Set1_9", "Sett"), "line 2: cloud.color.palette: found 'Sett'"),
-        (("24px", "24pxx"), "line 4: loss.figure_kwargs.title.text_font_size: found '24pxx'"),
+        (("Set1_9", "Sett"), "line 2: DEFAULTS.color.palette: found 'Sett'"),
+        (
+            ("24px", "24pxx"),
+            "line 4: DEFAULTS.figure_kwargs.title.text_font_size: found '24pxx', which",
+        ),
         (
             ("axis_label: SGD", "axs_label: SGD"),
-            "loss.figure_kwargs.xaxis.axs_label: found the unknown key 'axs_label'",
+            "loss.figure_kwargs.xaxis.axs_label: found the unknown key 'axs_label' (did you mean axis_label",
         ),
         (
             ("legend: {}", "legend: {a: 1}"),
@@ -83,7 +89,17 @@ def test_defaults_are_merged_deeply_and_the_plot_wins() -> None:
         (("train/.*loss", "train/(.*loss"), "line 6: loss.names: found 'train/(.*loss'"),
         (("cloud:", "loss:"), "line 14: loss: found it a second time, first on line 5"),
         (("cloud:", "a,b:"), "line 14: a,b: found 'a,b' as a plot's name"),
-        (("{text: Loss}", "{text: Loss"), "line 14: found"),
+        (("{text: Loss}", "{text: Loss"), "line 14: found 'cloud:', which is not valid YAML: expected ','"),
+        (("  names", "\tnames"), "is not valid YAML: character '\\t' that cannot start any token; indent with spaces"),
+        (("line_width: 2", "line_width: thick"), "loss.glyph_kwargs.line_width: found 'thick'; expected a number"),
+        (("glyph_kwargs: {line_width: 2}", "glyph_kwargs: 2"), "loss.glyph_kwargs: found 2; expected a mapping"),
+        (("[x, y]\n", "x\n"), "line 9: loss.columns: found 'x'; expected a list, such as [x, y]"),
+        (("[x, y]\n", "[x, on]\n"), "line 9: loss.columns.1: found True; expected text, such as 'True' in quotes"),
+        (
+            ("filter_opts: {columns: [t, layer]}", "filter_opts: t"),
+            "expected a mapping with keys among column",
+        ),
+        (("names: train/.*loss", f"names: {'(' * 10_000}"), "line 6: loss.names: found '((("),
     ],
 )
 def test_an_error_names_file_line_key_found_and_allowed(change: tuple[str, str], says: str) -> None:
@@ -92,9 +108,52 @@ def test_an_error_names_file_line_key_found_and_allowed(change: tuple[str, str],
     assert text != CONTRACT
     with pytest.raises(SchemaError) as caught:
         parse(text, "plots.yaml")
-    assert str(caught.value).startswith("plots.yaml, ")
+    assert all(fault.startswith("plots.yaml, ") and "\n" not in fault for fault in caught.value.faults)
     assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(SchemaError) as caught:
+        parse(text, "plots.yaml")
+    assert str(caught.value).splitlines() == list(caught.value.faults)
+    return [fault.removeprefix("plots.yaml, ").partition(";")[0] for fault in caught.value.faults]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    """In the order of plots, a mistyped key before what is wrong besides; what it was meant to be is not missing."""
+    text = CONTRACT.replace("glyph_kind: line", "glyph_kind: lien").replace("  columns: [x, y]\n", "  colums: [x, y]\n")
+    text = text.replace("text: Loss", "txt: Loss").replace("glyph_kind: scatter", "glyph_kind: scater")
+    assert faults(f"{text}more: 3\n") == [
+        "line 18: more: found 3",
+        "line 9: loss.colums: found the unknown key 'colums' (did you mean columns?)",
+        "line 7: loss.glyph_kind: found 'lien' (did you mean line?)",
+        "line 13: loss.figure_kwargs.title.txt: found the unknown key 'txt' (did you mean text?)",
+        "line 15: cloud.glyph_kind: found 'scater' (did you mean scatter?)",
+    ]
+
+
+def test_what_is_wrong_in_the_defaults_is_told_once() -> None:
+    """However many plots have it from there; for each kind of drawing that has no such property."""
+    text = "DEFAULTS: {glyph_kwargs: {size: 3}, color: {palette: nope}}\n"
+    plots = "".join(f"p{n}: {{columns: [x, y], glyph_kind: {kind}}}\n" for n, kind in enumerate(["line", "step"] * 3))
+    assert faults(text + plots) == [
+        "line 1: DEFAULTS.color.palette: found 'nope', which is no Bokeh palette",
+        "line 1: DEFAULTS.glyph_kwargs.size: found the unknown key 'size'",
+        "line 1: DEFAULTS.glyph_kwargs.size: found the unknown key 'size'",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "loss: &a {columns: [x, y], figure_kwargs: *a}",
+        "DEFAULTS: &a {figure_kwargs: *a}\nloss: &b {columns: [x, y], figure_kwargs: *b}",
+        "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghij")),
+    ],
+)
+def test_aliases_that_never_end_are_refused(text: str) -> None:
+    """What holds itself, and what would be billions of values, is told about in a moment."""
+    assert all(len(fault) < 300 for fault in faults(text))
 
 
 @pytest.mark.parametrize(

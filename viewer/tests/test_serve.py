@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from streamvis import DataLogger
 from streamvis.cli import main
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
+from streamvis_viewer.layout import KEYS
 
 SCHEMA = "loss: {columns: [x, y], figure_kwargs: {title: Loss}}\ncloud: {columns: [x, y], glyph_kind: scatter}\n"
 
@@ -55,6 +57,8 @@ def get(url: str) -> tuple[int, str]:
         ("rows=loss&foo=1", "an unknown key"),
         ("rows=loss&color=z", "letters of s, n, i"),
         ("rows=<script>alert(1)</script>", "&lt;script&gt;"),
+        ("rows=loss&colr=s", "color, perhaps; keys among"),
+        ("rows=losss", "loss, perhaps; plots among loss, cloud"),
     ],
 )
 def test_a_wrong_address_is_answered_with_a_page_that_says_why(url: str, query: str, says: str) -> None:
@@ -65,6 +69,27 @@ def test_a_wrong_address_is_answered_with_a_page_that_says_why(url: str, query: 
     assert 'href="/plot?rows=loss"' in page
     assert "Traceback" not in page
     assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize("key", [*KEYS, "k" * 10_000])
+def test_a_very_long_value_is_shown_in_part(url: str, key: str) -> None:
+    """Of every key: status 400, and a page that is no longer for it."""
+    value = "(" * 100_000
+    query = urllib.parse.urlencode({"rows": "loss", key: value})
+    status, page = get(f"{url}/plot?{query}")
+    if key in {"filter", "ignore", "x"}:
+        assert status == 200  # any name of a column
+        return
+    assert status == 400
+    assert f"<code>{key[:70]}" in page
+    assert ("(" * 70 in page) is (key in KEYS and key != "cols")
+    assert "(" * 100 not in page.partition('class="problems"')[2]
+
+
+def test_an_address_may_be_very_long(url: str) -> None:
+    """It names each run that is hidden."""
+    query = urllib.parse.urlencode([("rows", "loss"), *(("hide", f"l:{'run' * 50}{n}") for n in range(900))])
+    assert get(f"{url}/plot?{query}")[0] == 200
 
 
 def test_addresses_that_do_not_exist_are_a_page_too(url: str) -> None:
@@ -106,6 +131,18 @@ def test_wrong_arguments_are_one_line_and_exit_code_2(tmp_path: Path, capsys: py
         assert code == 2
         assert says in error
         assert error.count("\n") == 1
+
+
+def test_a_schema_with_many_faults_is_a_line_for_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And exit code 2."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("loss:\n  colums: [x, y]\n  glyph_kind: pie\n")
+    code, error = run("localhost:0", "localhost:1", str(bad), capsys=capsys)
+    assert code == 2
+    assert [line.partition(": found")[0] for line in error.splitlines()] == [
+        f"Error: {bad}, line 2: loss.colums",
+        f"Error: {bad}, line 3: loss.glyph_kind",
+    ]
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streamvis_viewer.schema import SchemaError
+from streamvis_viewer.faults import SchemaError
 from streamvis_viewer.watch import SchemaFile
 
 GOOD = "loss: {columns: [x, y]}\n"

@@ -145,7 +145,7 @@ class Landing {
   #showState({server, schema}) {
     const texts = {live: "live", away: "the data server does not answer", connecting: "connecting"};
     const problem = server.state === "away" ? `The data server does not answer (${server.reason}). What was known stays.` : "";
-    this.#state(server.state, texts[server.state], schema.error ? `The schema cannot be used, the last good one stays. ${schema.error}` : problem);
+    this.#state(server.state, texts[server.state], schema.error ? `The schema cannot be used, the last good one stays.\n${schema.error}` : problem);
   }
 
   #state(state, text, problem) {

@@ -71,7 +71,7 @@ export class Status {
     const {state, reason} = this.#note.server;
     this.#set(state, {live: "live", away: "data server away", connecting: "connecting"}[state]);
     const {error} = this.#note.schema;
-    if (error) this.#say(`The schema cannot be used, the last good one stays. ${error}`, "bad");
+    if (error) this.#say(`The schema cannot be used, the last good one stays.\n${error}`, "bad");
     else this.#say(state === "away" ? `The data server does not answer (${reason}). The page shows what it has, and goes on by itself.` : "");
   }
 
