@@ -13,7 +13,7 @@ from streamvis.settings import keep_grpc_out_of_forks
 if TYPE_CHECKING:
     from streamvis import script as script
     from streamvis.client import Batch, Client, Points, Subscription, Update
-    from streamvis.columns import Block
+    from streamvis.columns import Block, Blocks, Stack
     from streamvis.errors import StreamvisError
     from streamvis.hookspecs import hookimpl
     from streamvis.logger import AsyncDataLogger, DataLogger
@@ -29,6 +29,7 @@ __all__ = [
     "AsyncDataLogger",
     "Batch",
     "Block",
+    "Blocks",
     "Client",
     "Config",
     "DataLogger",
@@ -37,6 +38,7 @@ __all__ = [
     "Query",
     "RunInfo",
     "Size",
+    "Stack",
     "StreamvisError",
     "Subscription",
     "Topic",
@@ -53,6 +55,7 @@ _HOMES = {
     "AsyncDataLogger": "logger",
     "Batch": "client",
     "Block": "columns",
+    "Blocks": "columns",
     "Client": "client",
     "Config": "records",
     "DataLogger": "logger",
@@ -61,6 +64,7 @@ _HOMES = {
     "Query": "records",
     "RunInfo": "records",
     "Size": "records",
+    "Stack": "columns",
     "StreamvisError": "errors",
     "Subscription": "client",
     "Topic": "records",

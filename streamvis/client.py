@@ -48,8 +48,8 @@ class Update:
     configs: tuple[Config, ...] = ()
     """Each the scope's whole config."""
 
-    blocks: tuple[Block, ...] = field(default=(), repr=False)
-    """With the topic's id as `topic`."""
+    blocks: Sequence[Block] = field(default=(), repr=False)
+    """With the topic's id as `topic`; of a subscription they are `Blocks`: those that are alike side by side."""
 
     cursor: bytes = b""
     """If not empty, everything up to it has been sent."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from itertools import accumulate, groupby
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import zstandard
 
-from streamvis.columns import DTYPES, MAX_INDEX, Array, Block, join
+from streamvis.columns import DTYPES, MAX_INDEX, Array, Block, Blocks, Stack, join
 from streamvis.errors import MalformedError
 
 MAX_BLOCK_POINTS = 1 << 24
@@ -401,41 +401,43 @@ _ALIKE_POINTS = 1024
 """Larger blocks are decoded one by one: there is nothing to gain."""
 
 
-def decode_each(blocks: Sequence[EncodedBlock], names: Callable[[EncodedBlock], Sequence[str]]) -> tuple[Block, ...]:
-    """`decode` of every block, in their order; `names` gives the names of a block's columns.
+def decode_each(blocks: Sequence[EncodedBlock], names: Callable[[EncodedBlock], Sequence[str]]) -> Blocks:
+    """`decode` of every block; `names` gives the names of a block's columns. Each topic's blocks keep their order.
 
     Small ones that are coded alike, as those of many topics that were flushed together, are decoded at once, which
-    takes a tenth of the time; their arrays share memory. Raises MalformedError for a damaged one.
+    takes a tenth of the time. Raises MalformedError for a damaged one.
     """
-    decoded: list[Any] = [None] * len(blocks)
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for place, block in enumerate(blocks):
-        _, index, k, n, columns, payload, _ = block
-        likeness = (names(block), index, k, n, columns, len(payload))
-        groups.setdefault(likeness, []).append(place)
-    for likeness, places in groups.items():
-        group = [blocks[place] for place in places]
-        for place, found in zip(places, _decode_rows(group, likeness[0]), strict=True):
-            decoded[place] = found
-    return tuple(decoded)
+    groups: list[tuple[Sequence[str], list[EncodedBlock]]] = []
+    places: dict[tuple[Any, ...], int] = {}
+    last: dict[int, int] = {}  # the group that holds a topic's latest block
+    for block in blocks:
+        topic, index, k, n, columns, payload, _ = block
+        called = names(block)
+        likeness = (called, index, k, n, columns, len(payload))
+        place = places.get(likeness)
+        if place is None or last.get(topic, 0) > place:
+            place = places[likeness] = len(groups)
+            groups.append((called, []))
+        groups[place][1].append(block)
+        last[topic] = place
+    return Blocks(stack for called, group in groups for stack in _stacked(group, called))
 
 
-def _decode_rows(blocks: Sequence[EncodedBlock], names: Sequence[str]) -> Iterator[Block]:
+def _stacked(blocks: Sequence[EncodedBlock], names: Sequence[str]) -> Iterable[Stack]:
     """Blocks that differ in their topics and payloads alone."""
     first = blocks[0]
     if len(blocks) == 1 or first.k * first.n > _ALIKE_POINTS or not _is_plain(first.columns):
-        yield from (decode(block, names) for block in blocks)
-        return
+        return [Stack.of(decode(block, names)) for block in blocks]
     _check_all(blocks, names)
-    columns = []
-    for (dtype, codec, axes), data in zip(_coded(first.columns, single=False), _columns(blocks), strict=True):
+    columns = {}
+    coded = _coded(first.columns, single=False)
+    for name, (dtype, codec, axes), data in zip(names, coded, _columns(blocks), strict=True):
         shape = (first.k if axes & 1 else 1, first.n if axes & 2 else 1)
         sizes = np.full(len(blocks), shape[0] * shape[1])
         values = _spread(data.view(DTYPES[dtype]), Codec(codec), sizes).reshape(len(blocks), *shape)
         values.flags.writeable = False
-        columns.append(list(values))
-    for block, *arrays in zip(blocks, *columns, strict=True):
-        yield Block(block.topic, block.index, dict(zip(names, arrays, strict=True)))
+        columns[name] = values
+    return [Stack([block.topic for block in blocks], first.index, columns)]
 
 
 @lru_cache(maxsize=4096)

@@ -7,9 +7,10 @@ nor networks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from itertools import chain
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 
@@ -59,6 +60,68 @@ class Block:
         full = {name: np.broadcast_to(values, shape) for name, values in self.columns.items()}
         for row in range(shape[0]):
             yield self.index + row, {name: values[row] for name, values in full.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """Blocks side by side that have one first index, one shape and the same columns."""
+
+    topics: Sequence[int]
+    """One of each block; a topic may be there several times, its blocks in their order."""
+
+    index: int
+    columns: Mapping[str, Array]
+    """Of shape (blocks, k or 1, n or 1)."""
+
+    @classmethod
+    def of(cls, block: Block) -> Stack:
+        """One block alone."""
+        return cls((block.topic,), block.index, {name: values[np.newaxis] for name, values in block.columns.items()})
+
+    def blocks(self) -> Iterator[Block]:
+        """One by one, their arrays parts of these."""
+        for topic, *arrays in zip(self.topics, *self.columns.values(), strict=True):
+            yield Block(topic, self.index, dict(zip(self.columns, arrays, strict=True)))
+
+    def only(self, wanted: Callable[[int], bool]) -> Stack:
+        """The blocks of topics that are wanted."""
+        rows = [row for row, topic in enumerate(self.topics) if wanted(topic)]
+        if len(rows) == len(self.topics):
+            return self
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Stack([self.topics[row] for row in rows], self.index, columns)
+
+
+class Blocks(Sequence[Block]):
+    """Blocks of many topics, those that are alike side by side. The order of each topic's is kept."""
+
+    def __init__(self, stacks: Iterable[Stack] = ()) -> None:
+        self.stacks = tuple(stacks)
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block]) -> Blocks:
+        """Any blocks, as they are."""
+        return blocks if isinstance(blocks, Blocks) else cls(map(Stack.of, blocks))
+
+    def only(self, wanted: Callable[[int], bool]) -> Blocks:
+        """The blocks of topics that are wanted."""
+        kept = (stack.only(wanted) for stack in self.stacks)
+        return Blocks(stack for stack in kept if stack.topics)
+
+    def __len__(self) -> int:
+        return sum(len(stack.topics) for stack in self.stacks)
+
+    def __iter__(self) -> Iterator[Block]:
+        return chain.from_iterable(stack.blocks() for stack in self.stacks)
+
+    @overload
+    def __getitem__(self, place: int) -> Block: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Block]: ...
+
+    def __getitem__(self, place: int | slice) -> Block | Sequence[Block]:
+        return tuple(self)[place]
 
 
 def broadcast_shape(columns: Mapping[str, Array]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
-from streamvis import Query, StreamvisError, Subscription, Topic, Update
+from streamvis import Blocks, Query, StreamvisError, Subscription, Topic, Update
 from streamvis.errors import ConflictError
 
 TopicName: TypeAlias = tuple[str, str]
@@ -47,6 +47,7 @@ class Feed:
         self._next = CATALOG + 1
         self._known: dict[int, Topic] = {}
         self._live: set[TopicName] = set()
+        self._live_topics: dict[int, bool] = {}  # what `_live` says of topics that were asked about
         self._open: Subscription | None = None
         self._ready = False
         self._lock = threading.Lock()
@@ -138,22 +139,27 @@ class Feed:
         """Without points that were under way when their interest was dropped: a later first page brings them again."""
         if not update.blocks:
             return update
+        blocks = Blocks.of(update.blocks)
         with self._lock:
             if update.interest:
-                wanted = update.blocks if update.interest in self._interests else ()
+                wanted = blocks if update.interest in self._interests else Blocks()
             else:
-                wanted = tuple(block for block in update.blocks if self._name(block.topic) in self._live)
-        return update if len(wanted) == len(update.blocks) else replace(update, blocks=wanted)
+                wanted = blocks.only(self._is_live)
+        return update if len(wanted) == len(blocks) else replace(update, blocks=wanted)
+
+    def _is_live(self, topic: int) -> bool:
+        if topic not in self._live_topics:
+            known = self._known.get(topic)
+            self._live_topics[topic] = known is not None and (known.scope, known.name) in self._live
+        return self._live_topics[topic]
 
     def _count_live(self) -> None:
         self._live = {name for interest in self._interests.values() if interest.live for name in interest.query.topics}
-
-    def _name(self, topic: int) -> TopicName | None:
-        known = self._known.get(topic)
-        return (known.scope, known.name) if known else None
+        self._live_topics.clear()
 
     def _note(self, topics: Iterable[Topic]) -> None:
         for topic in topics:
+            self._live_topics.pop(topic.id, None)
             if topic.deleted:
                 self._known.pop(topic.id, None)
             else:

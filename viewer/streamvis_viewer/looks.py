@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -99,7 +99,7 @@ def _only(rows: Rows, wanted: Sequence[int] | None) -> Rows:
     if chosen.all():
         return rows
     columns = tuple(values if len(values) == 1 else values[chosen] for values in rows.columns)
-    return replace(rows, slots=rows.slots[chosen], columns=columns)
+    return rows._replace(slots=rows.slots[chosen], columns=columns)
 
 
 def _lines(look: Look, rows: Sequence[Rows], smooth: float) -> list[Points]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,8 +20,7 @@ RAW_POINTS = 1 << 16
 """What a series keeps where that is all that it has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(NamedTuple):
     """The points of some slots at one moment: columns x, y, … of shape (slots or 1, points), which never change."""
 
     slots: Array
@@ -68,19 +67,18 @@ def whole(rows: Sequence[Rows], columns: int) -> Points:
     """All points of these rows; of none so many columns."""
     if not rows:
         return joined([], columns)
-    lengths = [part.columns[0].shape[1] for part in rows]
-    counts = np.repeat(np.array(lengths, "<u4"), [len(part.slots) for part in rows])
-    parts = ([_flat(part, number) for part in rows] for number in range(columns))
-    return Points(np.concatenate([part.slots for part in rows]), counts, tuple(map(np.concatenate, parts)))
+    slots, parts, _ = zip(*rows, strict=True)
+    by_column: list[Sequence[Array]] = list(zip(*parts, strict=True))
+    sizes = list(map(len, slots))
+    counts = np.repeat(np.array([values.shape[1] for values in by_column[0]], "<u4"), sizes)
+    if max(sizes) > 1:
+        by_column = [list(map(_flat, values, sizes)) for values in by_column]
+    return Points(np.concatenate(slots), counts, tuple(np.concatenate(values, axis=1)[0] for values in by_column))
 
 
-def _flat(rows: Rows, number: int) -> Array:
-    """A column, row after row."""
-    values = rows.columns[number]
-    if len(rows.slots) == 1:
-        one: Array = values[0]
-        return one
-    return np.broadcast_to(values, (len(rows.slots), values.shape[1])).reshape(-1)
+def _flat(values: Array, rows: int) -> Array:
+    """Row after row, as one."""
+    return np.broadcast_to(values, (rows, values.shape[1])).reshape(1, -1)
 
 
 def picked(rows: Rows, picks: lod.Picks) -> Points:
@@ -167,7 +165,7 @@ def _line(rows: Rows, window: lod.Window, smooth: float) -> Points:
     average = lod.ema(near.columns[1], smooth)
     twice = replace(window, budget=2 * window.budget)
     picks = lod.line(near.columns[0], [near.columns[1], average], near.ascends, twice)
-    return picked(replace(near, columns=(*near.columns, average)), picks)
+    return picked(near._replace(columns=(*near.columns, average)), picks)
 
 
 def _with_history(rows: Rows, span: lod.Span, weight: float) -> Rows:
@@ -177,7 +175,7 @@ def _with_history(rows: Rows, span: lod.Span, weight: float) -> Rows:
         return rows
     first, last = span.bounds(x[0])
     begin = max(first - math.ceil(math.log(_FORGOTTEN) / math.log(weight)), 0)
-    return replace(rows, columns=tuple(values[:, begin:last] for values in rows.columns))
+    return rows._replace(columns=tuple(values[:, begin:last] for values in rows.columns))
 
 
 _FORGOTTEN = 1e-9

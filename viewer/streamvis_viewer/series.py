@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from streamvis import Block, Topic, Update
+from streamvis import Block, Blocks, Stack, Topic, Update
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 GROWTH = 1.5
 _LEAST_ROOM = 8
+
+_MOST_WAITING = 256
+"""Larger pieces are put in their place at once."""
+
+_ROUND = 16
+"""After so many pages at most, all points are in their place."""
 
 
 class Column:
@@ -75,14 +83,33 @@ class Column:
         return self._values
 
 
-class Run:
-    """The points of neighbouring indexes of a topic, all equally many."""
+class Tally:
+    """How many bytes some runs have allocated."""
 
-    def __init__(self, topic: int, index: int, count: int, columns: Mapping[str, Array]) -> None:
+    def __init__(self) -> None:
+        self.nbytes = 0
+
+
+class Run:
+    """The points of neighbouring indexes of a topic, all equally many.
+
+    What was appended last may wait, as it came, to be put in its place together with what follows: for many small
+    pieces that is most of the work.
+    """
+
+    def __init__(
+        self, topic: int, index: int, count: int, columns: Mapping[str, Array], tally: Tally | None = None
+    ) -> None:
         self.topic = topic
         self.index = index
         self.count = count
         self._columns = {name: Column(values) for name, values in columns.items()}
+        self.length = len(next(iter(self._columns.values())))
+        """Points of each index."""
+        self.waiting: list[tuple[Mapping[str, Array], int]] = []
+        """Points that are not yet in their place: columns of many runs, and which row is of this one."""
+        self._tally = tally or Tally()
+        self._tally.nbytes += self.nbytes
 
     @property
     def end(self) -> int:
@@ -90,31 +117,63 @@ class Run:
         return self.index + self.count
 
     @property
-    def length(self) -> int:
-        """Points of each index."""
-        return len(next(iter(self._columns.values())))
-
-    @property
     def nbytes(self) -> int:
-        """What is allocated."""
+        """What is allocated for points in their place."""
         return sum(column.nbytes for column in self._columns.values())
 
-    def append(self, columns: Mapping[str, Array]) -> int:
-        """Adds points of all indexes, from arrays of shape (count or 1, n). Returns how many bytes were allocated."""
-        held = self._columns
-        return sum([held[name].append(values) for name, values in columns.items()])
+    def append(self, columns: Mapping[str, Array], row: int, points: int) -> None:
+        """Adds so many points of all indexes: a row of arrays of shape (runs, count or 1, points)."""
+        self.waiting.append((columns, row))
+        self.length += points
+        if self.count * points > _MOST_WAITING or len(self.waiting) > _ROUND:
+            self.settle()
+
+    def settle(self) -> None:
+        """Puts all points in their place."""
+        settle([self])
+
+    def place(self, name: str, values: Array) -> None:
+        """Puts new points of a column in their place."""
+        self._tally.nbytes += self._columns[name].append(values)
 
     def columns(self) -> dict[str, Array]:
         """All points: arrays of shape (count or 1, length), which later points leave as they are."""
+        self.settle()
         return {name: column.values for name, column in self._columns.items()}
 
     def column(self, name: str) -> Column:
         """One column."""
+        self.settle()
         return self._columns[name]
 
     def part(self, index: int, end: int) -> Run:
         """A run of its own for some of the indexes."""
-        return Run(self.topic, index, end - index, _rows(self.columns(), self.index, index, end))
+        return Run(self.topic, index, end - index, _rows(self.columns(), self.index, index, end), self._tally)
+
+
+def settle(runs: Iterable[Run]) -> None:
+    """Puts all points of these runs in their place; those that waited for the same pieces at once."""
+    groups: dict[tuple[int, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple([id(columns) for columns, _ in run.waiting]), []).append(run)
+    for alike in groups.values():
+        pieces = [(each[0][0], [row for _, row in each]) for each in zip(*(run.waiting for run in alike), strict=True)]
+        for name in pieces[0][0] if pieces else ():
+            values = _joined([columns[name][rows] for columns, rows in pieces])
+            for run, new in zip(alike, values, strict=True):
+                run.place(name, new)
+        for run in alike:
+            run.waiting = []
+
+
+def _joined(pieces: Sequence[Array]) -> Array:
+    """Arrays of shape (runs, count or 1, points) along the axis of points."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if len({piece.shape[1] for piece in pieces}) > 1:
+        rows = max(piece.shape[1] for piece in pieces)
+        pieces = [np.broadcast_to(piece, (len(piece), rows, piece.shape[2])) for piece in pieces]
+    return np.concatenate(pieces, axis=2)
 
 
 def _rows(columns: Mapping[str, Array], first: int, index: int, end: int) -> dict[str, Array]:
@@ -125,58 +184,96 @@ def _rows(columns: Mapping[str, Array], first: int, index: int, end: int) -> dic
     }
 
 
-def _wide(columns: Mapping[str, Array], points: int) -> Mapping[str, Array]:
-    """A block's columns, each with all of its points."""
-    if all(values.shape[1] == points for values in columns.values()):
-        return columns
-    return {name: np.broadcast_to(values, (values.shape[0], points)) for name, values in columns.items()}
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """New points of runs side by side, which have equally many indexes, points and the same columns."""
+
+    runs: Sequence[Run]
+    columns: Mapping[str, Array]
+    """Of shape (runs, count or 1, points)."""
+
+    @property
+    def points(self) -> int:
+        """In all runs."""
+        return sum(run.count for run in self.runs) * int(next(iter(self.columns.values())).shape[2])
+
+    @classmethod
+    def whole(cls, run: Run) -> Grown:
+        """All points of a run."""
+        return cls.of(run, run.columns())
+
+    @classmethod
+    def of(cls, run: Run, columns: Mapping[str, Array]) -> Grown:
+        """Points of one run."""
+        return cls((run,), {name: values[np.newaxis] for name, values in columns.items()})
+
+    def only(self, wanted: Callable[[Run], bool]) -> Grown:
+        """The runs that are wanted."""
+        rows = [row for row, run in enumerate(self.runs) if wanted(run)]
+        if len(rows) == len(self.runs):
+            return self
+        return Grown([self.runs[row] for row in rows], {name: values[rows] for name, values in self.columns.items()})
+
+
+def _wide(stack: Stack) -> tuple[Mapping[str, Array], int, int]:
+    """Columns, each with all of its points; how many indexes and points every block has."""
+    _, count, points = np.broadcast_shapes(*(values.shape for values in stack.columns.values()))
+    columns = {
+        name: values if values.shape[2] == points else np.broadcast_to(values, (*values.shape[:2], points))
+        for name, values in stack.columns.items()
+    }
+    return columns, count, points
 
 
 class _TopicPoints:
     """Runs whose indexes do not overlap, in their order."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally) -> None:
         self.runs: list[Run] = []
-        self.nbytes = 0
-        """What is allocated."""
+        self.exact: dict[tuple[int, int], Run] = {}
+        """By their first index and the one beyond them."""
+        self._tally = tally
         self._starts: list[int] = []
-        self._exact: dict[tuple[int, int], Run] = {}
 
-    def append(self, block: Block) -> tuple[list[Run], bool]:
-        """The runs that have grown, and whether other runs had to be cut for that."""
-        count, points = block.shape
-        index, end = block.index, block.index + count
-        columns = _wide(block.columns, points)
-        run = self._exact.get((index, end))
-        if run is not None:
-            self.nbytes += run.append(columns)
-            return [run], False
-        return self._weave(block.topic, index, end, columns)
+    @property
+    def nbytes(self) -> int:
+        """What is allocated."""
+        return sum(run.nbytes for run in self.runs)
 
-    def _weave(self, topic: int, index: int, end: int, columns: Mapping[str, Array]) -> tuple[list[Run], bool]:
-        """Adds points of indexes that no run has for itself."""
+    def weave(self, topic: int, index: int, end: int, columns: Mapping[str, Array]) -> tuple[list[Grown], bool]:
+        """Adds points of indexes that no run has for itself: arrays of shape (count or 1, points).
+
+        Returns what has grown, and whether other runs had to be cut for that.
+        """
+        points = next(iter(columns.values())).shape[1]
         low = max(bisect_right(self._starts, index) - 1, 0)
         high = bisect_left(self._starts, end)
-        self.nbytes -= sum(run.nbytes for run in self.runs[low:high])
         near = [part for run in self.runs[low:high] for part in _cut(run, (index, end))]
         within = [run for run in near if index < run.end and run.index < end]
-        for run in within:
-            run.append(_rows(columns, index, run.index, run.end))
+        grown = [Grown.of(run, _rows(columns, index, run.index, run.end)) for run in within]
+        for each in grown:
+            each.runs[0].append(each.columns, 0, points)
         new = [
-            Run(topic, first, last - first, _rows(columns, index, first, last))
+            Run(topic, first, last - first, _copied(_rows(columns, index, first, last)), self._tally)
             for first, last in _gaps(index, end, within)
         ]
-        cut = len(near) > high - low
         self._replace(low, high, sorted([*near, *new], key=lambda run: run.index))
-        return [*within, *new], cut
+        return [*grown, *map(Grown.whole, new)], len(near) > high - low
 
     def _replace(self, low: int, high: int, runs: list[Run]) -> None:
+        kept = set(runs)
         for run in self.runs[low:high]:
-            del self._exact[run.index, run.end]
-        self._exact.update(((run.index, run.end), run) for run in runs)
-        self.nbytes += sum(run.nbytes for run in runs)
+            del self.exact[run.index, run.end]
+            if run not in kept:
+                self._tally.nbytes -= run.nbytes
+        self.exact.update(((run.index, run.end), run) for run in runs)
         self.runs[low:high] = runs
         self._starts[low:high] = [run.index for run in runs]
+
+
+def _copied(columns: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Small columns for themselves, so that they do not keep those of other topics beside them in memory."""
+    return {name: values.copy() if values.size <= _MOST_WAITING else values for name, values in columns.items()}
 
 
 def _cut(run: Run, bounds: tuple[int, int]) -> Iterator[Run]:
@@ -205,8 +302,8 @@ class SeriesStore:
     def __init__(self) -> None:
         self.topics: dict[int, Topic] = {}
         self.configs: dict[str, Mapping[str, Any]] = {}
-        self.nbytes = 0
-        """What all points take."""
+        self._tally = Tally()
+        self._waiting: dict[Run, None] = {}  # those whose points have waited longest first
         self._scopes: dict[str, dict[int, Topic]] = {}
         self._points: dict[int, _TopicPoints] = {}
 
@@ -232,20 +329,53 @@ class SeriesStore:
         """The topics of those scopes, oldest scopes first: as quick as there are scopes, however many topics."""
         return [topic for scope, topics in self._scopes.items() if in_scope(scope) for topic in topics.values()]
 
-    def add(self, block: Block) -> tuple[list[Run], bool]:
-        """Takes in points. Returns the runs that have them, and whether the topic's runs were cut anew for that."""
-        points = self._points.get(block.topic)
-        if points is None:
-            points = self._points[block.topic] = _TopicPoints()
-        before = points.nbytes
-        grown, cut = points.append(block)
-        self.nbytes += points.nbytes - before
+    @property
+    def nbytes(self) -> int:
+        """What all points take."""
+        return self._tally.nbytes
+
+    def add(self, blocks: Sequence[Block]) -> tuple[list[Grown], set[int]]:
+        """Takes in points. Returns what has grown, and the topics whose runs were cut anew for that."""
+        grown: list[Grown] = []
+        cut: set[int] = set()
+        for stack in Blocks.of(blocks).stacks:
+            columns, count, points = _wide(stack)
+            bounds = stack.index, stack.index + count
+            known = [run for topic in stack.topics if (run := self._points_of(topic).exact.get(bounds))]
+            if len(known) == len(stack.topics):
+                for row, run in enumerate(known):
+                    run.append(columns, row, points)
+                grown.append(Grown(known, columns))
+                self._waiting.update(dict.fromkeys(known))
+                continue
+            for row, topic in enumerate(stack.topics):
+                one = {name: values[row] for name, values in columns.items()}
+                pieces, is_cut = self._points_of(topic).weave(topic, *bounds, one)
+                grown += pieces
+                self._waiting.update((run, None) for piece in pieces for run in piece.runs)
+                if is_cut:
+                    cut.add(topic)
         return grown, cut
+
+    def _points_of(self, topic: int) -> _TopicPoints:
+        points = self._points.get(topic)
+        if points is None:
+            points = self._points[topic] = _TopicPoints(self._tally)
+        return points
+
+    def settle(self) -> None:
+        """Puts some of the points that wait in their place; to be called now and then."""
+        due = list(islice(self._waiting, -(-len(self._waiting) // _ROUND)))
+        for run in due:
+            del self._waiting[run]
+        settle(due)
 
     def forget(self, topic: int) -> None:
         """Drops the points of a topic, which stays known."""
-        self.nbytes -= self.size(topic)
-        self._points.pop(topic, None)
+        points = self._points.pop(topic, None)
+        for run in points.runs if points else ():
+            self._tally.nbytes -= run.nbytes
+            self._waiting.pop(run, None)
 
     @property
     def held(self) -> Collection[int]:

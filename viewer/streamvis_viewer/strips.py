@@ -80,7 +80,7 @@ class Strip:
         self.run = run
         self.slots = slots
         self.taken = 0
-        """Points of each row that the view has taken note of."""
+        """Points of each row that the view has taken note of, where the run is not one of the store."""
 
 
 class Strips:
@@ -90,21 +90,41 @@ class Strips:
         self._shown = shown
         self._slots = slots
         self._topics: dict[int, _TopicStrips] = {}
+        self._slots_of: dict[Run, Array] = {}
 
     def __iter__(self) -> Iterator[Strip]:
         for topic in sorted(self._topics):
             yield from self._topics[topic].drawn
 
+    def draws_runs(self, topic: Topic) -> bool:
+        """Whether the runs of a topic are drawn as they are, neither split nor averaged."""
+        return not self._shown.window and not self._shown.splits(topic)
+
+    def slots(self, topics: Mapping[int, Topic], runs: Sequence[Run]) -> Array:
+        """The slots of runs that are drawn as they are, run after run."""
+        known = self._slots_of
+        try:
+            found = [known[run] for run in runs]
+        except KeyError:
+            known.update((run, self._of(topics[run.topic]).whole(run).slots) for run in runs if run not in known)
+            found = [known[run] for run in runs]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
     def grow(self, topic: Topic, run: Run) -> Iterable[Strip]:
-        """The strips that hold the new points of a run of the store. Raises SplitError."""
-        strips = self._topics.get(topic.id)
-        if strips is None:
-            strips = self._topics[topic.id] = _TopicStrips(topic, self._shown, self._slots)
-        return strips.grow(run)
+        """The strips that hold the new points of a run that is split or averaged. Raises SplitError."""
+        return self._of(topic).grow(run)
 
     def forget(self, topic: int) -> None:
         """A topic is gone."""
-        self._topics.pop(topic, None)
+        strips = self._topics.pop(topic, None)
+        for strip in strips.drawn if strips else ():
+            self._slots_of.pop(strip.run, None)
+
+    def _of(self, topic: Topic) -> _TopicStrips:
+        strips = self._topics.get(topic.id)
+        if strips is None:
+            strips = self._topics[topic.id] = _TopicStrips(topic, self._shown, self._slots)
+        return strips
 
 
 class _TopicStrips:
@@ -130,12 +150,12 @@ class _TopicStrips:
         return self._pieces.values() if self._splits else self._wholes.values()
 
     def grow(self, run: Run) -> Iterable[Strip]:
-        grown = self._cut(run) if self._splits else [self._whole(run)]
+        grown = self._cut(run) if self._splits else [self.whole(run)]
         return [self._mean(strip) for strip in grown] if self._window else grown
 
     # ---- a run as it is
 
-    def _whole(self, run: Run) -> Strip:
+    def whole(self, run: Run) -> Strip:
         strip = self._wholes.get(run)
         if strip is None:
             lacking = self._lacking()
@@ -177,7 +197,7 @@ class _TopicStrips:
     def _piece(self, slot: int, part: Mapping[str, Array]) -> Strip:
         strip = self._pieces.get(slot)
         if strip is not None:
-            strip.run.append(part)
+            _append(strip.run, part)
             return strip
         strip = self._pieces[slot] = Strip(Run(self._topic.id, slot, 1, part), np.array([slot], "<u4"))
         return strip
@@ -193,5 +213,10 @@ class _TopicStrips:
         if made is None:
             made = self._means[strip] = Strip(Run(self._topic.id, strip.run.index, strip.run.count, means), strip.slots)
         else:
-            made.run.append(means)
+            _append(made.run, means)
         return made
+
+
+def _append(run: Run, columns: Mapping[str, Array]) -> None:
+    """Arrays of shape (count or 1, points)."""
+    run.append({name: values[np.newaxis] for name, values in columns.items()}, 0, next(iter(columns.values())).shape[1])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from streamvis import Topic, Update
+from streamvis import Blocks, Topic, Update
 from streamvis_viewer import frames
 from streamvis_viewer.feed import CATALOG, Feed, TopicName
 from streamvis_viewer.frames import Frame
@@ -16,7 +16,7 @@ from streamvis_viewer.looks import Look
 from streamvis_viewer.notes import page_note
 from streamvis_viewer.query import Problem, UrlError
 from streamvis_viewer.schema import Plot
-from streamvis_viewer.series import Run, SeriesStore
+from streamvis_viewer.series import SeriesStore
 from streamvis_viewer.slots import Labels, Named
 from streamvis_viewer.strips import Shown
 from streamvis_viewer.view import Lens, Mark, View
@@ -97,6 +97,7 @@ class Views:
 
     def apply(self, updates: Sequence[Update]) -> None:
         """Takes in a consistent page."""
+        self._store.settle()
         for update in updates:
             self._take_in(update)
             if update.interest == CATALOG:
@@ -126,18 +127,12 @@ class Views:
                 view.take_topic(topic)
             if update.configs:
                 view.take_configs()
-        touched: dict[Run, None] = {}
-        cut: set[int] = set()
-        for block in update.blocks:
-            if block.topic not in self._too_large:
-                grown, is_cut = self._store.add(block)
-                touched.update(dict.fromkeys(grown))
-                if is_cut:
-                    cut.add(block.topic)
+        blocks = Blocks.of(update.blocks)
+        if self._too_large:
+            blocks = blocks.only(lambda topic: topic not in self._too_large)
+        grown, cut = self._store.add(blocks)
         for view in views:
-            view.take_runs(touched)
-            for number in cut:
-                view.take_cut(number)
+            view.take(grown, cut)
 
     def wake(self) -> None:
         """There may be news for every page."""

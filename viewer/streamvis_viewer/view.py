@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -23,7 +24,7 @@ from streamvis_viewer.frames import Array, Frame, Later, Op, encode, note
 from streamvis_viewer.looks import Look, answer
 from streamvis_viewer.packed import Points, Rows, Snapshot
 from streamvis_viewer.schema import KeyPart
-from streamvis_viewer.series import Run, SeriesStore
+from streamvis_viewer.series import Grown, SeriesStore
 from streamvis_viewer.slots import Labels, Slots
 from streamvis_viewer.strips import Shown, SplitError, Strip, Strips
 
@@ -34,6 +35,9 @@ THINNED_POINTS = WHOLE_POINTS // 2
 """About what a thinned base has, and how many points may follow it until it is made anew."""
 
 _CACHED = 4
+
+_MOST_NEW = 1 << 14
+"""So many pieces of news are kept for tabs that do not ask; then a view begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,12 @@ class View:
         self._slots = Slots()
         self._strips = Strips(shown, self._slots)
         self._labels: WeakValueDictionary[tuple[KeyPart, ...], Labels] = WeakValueDictionary()
-        self._touched: dict[Run, None] = {}
+        self._of: Callable[[Mapping[str, Array]], tuple[Array, ...]] = itemgetter(*shown.packed)
+        self._new: list[Grown] = []
+        self._unseen = 0
+        """Points of `_new`."""
+        self._stale = False
+        """Whether there was more than `_new` tells."""
         self._limits = self._no_limits()
         self._log = _Log()
         self._begun = False  # some tab was sent a base to which the log can be added
@@ -131,7 +140,7 @@ class View:
                 self.left_out[topic.id] = f"no column {' or '.join(lacking)}"
             elif topic.id not in self.left_out:
                 self.topics[topic.id] = topic
-                self.take_runs(self._store.runs(topic.id))
+                self.take(map(Grown.whole, self._store.runs(topic.id)))
 
     def leave_out(self, topic: int, reason: str) -> None:
         """A topic that is shown here is shown no more."""
@@ -139,14 +148,17 @@ class View:
             self._forget(topic)
             self.left_out[topic] = reason
 
-    def take_runs(self, runs: Iterable[Run]) -> None:
-        """These have new points, which are looked at when a tab asks."""
-        self._touched.update(dict.fromkeys(run for run in runs if run.topic in self.topics))
-
-    def take_cut(self, topic: int) -> None:
-        """The points of a topic lie in other runs than before."""
-        if topic in self.topics and self.ready:
-            self._begin()
+    def take(self, grown: Iterable[Grown], cut: Collection[int] = ()) -> None:
+        """There are new points, which are looked at when a tab asks; a topic that was cut lies in other runs now."""
+        if not self.ready:
+            return
+        for each in grown:
+            self._new.append(each)
+            self._unseen += each.points
+        much = self._unseen > WHOLE_POINTS or len(self._new) > _MOST_NEW
+        self._stale |= much or any(topic in self.topics for topic in cut)
+        if self._stale:
+            self._new.clear()
 
     def take_configs(self) -> None:
         """Hyperparameters have changed: labels may have."""
@@ -159,9 +171,9 @@ class View:
         self._strips = Strips(self.shown, self._slots)
         self.points, self.gaps, self._limits = 0, Counter(), self._no_limits()
         self._rebase()
-        self._touched = {}
-        for topic in sorted(self.topics):
-            self.take_runs(self._store.runs(topic))
+        self._new.clear()
+        self._unseen, self._stale = 0, False
+        self._look_at(Grown.whole(run) for topic in sorted(self.topics) for run in self._store.runs(topic))
 
     def _no_limits(self) -> _Limits:
         last = len(self.shown.packed) - 1
@@ -194,10 +206,19 @@ class View:
 
     def _drain(self) -> None:
         """Takes note of all new points."""
-        if not self.ready or not self._touched:
-            return
-        touched, self._touched = self._touched, {}
-        new = [self._take(strip) for strip in self._grown(touched)]
+        if self._stale:
+            self._begin()
+        elif self._new:
+            new, self._new, self._unseen = self._new, [], 0
+            self._look_at(new)
+
+    def _look_at(self, grown: Iterable[Grown]) -> None:
+        refused: dict[int, str] = {}
+        self._add([rows for each in grown for rows in self._rows(each, refused)])
+        for topic, reason in refused.items():
+            self.leave_out(topic, reason)
+
+    def _add(self, new: Sequence[Rows]) -> None:
         count = sum(rows.points for rows in new)
         if count > WHOLE_POINTS or not self._begun:
             for rows in new:
@@ -213,27 +234,36 @@ class View:
         elif points and points.total:
             self._note(points)
 
-    def _grown(self, runs: Iterable[Run]) -> list[Strip]:
-        grown: dict[Strip, None] = {}
-        for run in runs:
-            topic = self.topics.get(run.topic)
-            if topic:
-                try:
-                    grown.update(dict.fromkeys(self._strips.grow(topic, run)))
-                except SplitError as error:
-                    self.leave_out(topic.id, str(error))
-        return [strip for strip in grown if strip.run.topic in self.topics]
+    def _rows(self, grown: Grown, refused: dict[int, str]) -> Iterator[Rows]:
+        """The new points of what is shown; notes topics that would become too many series."""
+        grown = grown.only(lambda run: run.topic in self.topics)
+        if not grown.runs:
+            return
+        if self._strips.draws_runs(self.topics[grown.runs[0].topic]):  # they have the same columns
+            slots = self._strips.slots(self.topics, grown.runs)
+            yield Rows(slots, tuple(_side_by_side(values, len(slots)) for values in self._packed(grown.columns)))
+            return
+        for run in grown.runs:
+            try:
+                yield from map(self._untaken, self._strips.grow(self.topics[run.topic], run))
+            except SplitError as error:
+                refused[run.topic] = str(error)
 
-    def _take(self, strip: Strip) -> Rows:
+    def _untaken(self, strip: Strip) -> Rows:
         begin, strip.taken = strip.taken, strip.run.length
-        return Rows(strip.slots, self._columns(strip, begin))
+        return Rows(strip.slots, tuple(values[:, begin:] for values in self._columns(strip)))
 
-    def _columns(self, strip: Strip, begin: int = 0) -> tuple[Array, ...]:
-        columns = strip.run.columns()
-        names = self.shown.packed
-        if not columns.keys() >= set(names):  # a topic without the column of a slider
-            columns |= dict.fromkeys(set(names) - columns.keys(), np.broadcast_to(np.nan, (1, strip.taken)))
-        return tuple(columns[name][:, begin : strip.taken] for name in names)
+    def _columns(self, strip: Strip) -> tuple[Array, ...]:
+        columns = {name: values[np.newaxis] for name, values in strip.run.columns().items()}
+        return tuple(values[0] for values in self._packed(columns))
+
+    def _packed(self, columns: Mapping[str, Array]) -> tuple[Array, ...]:
+        """Those that are sent, of columns of shape (runs, count or 1, points)."""
+        try:
+            return self._of(columns)
+        except KeyError:  # a topic without the column of a slider
+            lacking = np.broadcast_to(np.nan, (1, 1, next(iter(columns.values())).shape[2]))
+            return tuple(columns.get(name, lacking) for name in self.shown.packed)
 
     def _measure(self, columns: Sequence[Array], rows: int) -> None:
         """Takes note of points: arrays of shape (rows or 1, n)."""
@@ -370,6 +400,14 @@ class View:
         rows = tuple(Rows(strip.slots, self._columns(strip), strip.run.column(x).ascends) for strip in strips)
         smooth = lens.smooth if self.thinned else 0.0
         return Snapshot(rows, len(self._slots.all), tuple(self._limits.origin), smooth)
+
+
+def _side_by_side(values: Array, rows: int) -> Array:
+    """Shape (runs, count or 1, points) as (rows or 1, points)."""
+    runs, count, points = values.shape
+    if runs > 1 and runs * count < rows:
+        values = np.broadcast_to(values, (runs, rows // runs, points))
+    return values.reshape(-1, points)
 
 
 class _Limits:

@@ -43,8 +43,7 @@ def store(*blocks: Block, columns: tuple[str, ...] = ("x", "y")) -> SeriesStore:
     made = SeriesStore()
     topics = tuple(Topic(number, "run", f"n{number}", columns) for number in {block.topic for block in blocks})
     made.note(Update(topics, (), (), b"", 0))
-    for block in blocks:
-        made.add(block)
+    made.add(blocks)
     return made
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamvis import Block, Config, Topic, Update
-from streamvis_viewer.series import Column, Run, SeriesStore
+from streamvis import Block, Blocks, Config, Stack, Topic, Update
+from streamvis_viewer.series import Column, Grown, Run, SeriesStore
 
 
 def block(index: int, count: int, values: list[float], dtype: str = "<f8") -> Block:
@@ -14,8 +14,8 @@ def block(index: int, count: int, values: list[float], dtype: str = "<f8") -> Bl
     return Block(1, index, {"x": np.arange(len(values), dtype="<i8")[np.newaxis], "y": rows.astype(dtype)})
 
 
-def held(store: SeriesStore) -> dict[int, list[float]]:
-    shapes = [(run, np.broadcast_to(run.columns()["y"], (run.count, run.length))) for run in store.runs(1)]
+def held(store: SeriesStore, topic: int = 1) -> dict[int, list[float]]:
+    shapes = [(run, np.broadcast_to(run.columns()["y"], (run.count, run.length))) for run in store.runs(topic)]
     return {run.index + row: rows[row].tolist() for run, rows in shapes for row in range(run.count)}
 
 
@@ -30,7 +30,7 @@ def test_each_series_holds_its_points_in_the_order_of_writing(blocks: list[tuple
     store = SeriesStore()
     expected: dict[int, list[float]] = {}
     for index, count, values in blocks:
-        store.add(block(index, count, values))
+        store.add([block(index, count, values)])
         for row in range(count):
             expected.setdefault(index + row, []).extend(value + row for value in values)
     assert held(store) == expected
@@ -44,13 +44,53 @@ def test_whoever_is_told_what_has_grown_misses_nothing(blocks: list[tuple[int, i
     store = SeriesStore()
     seen: dict[Run, int] = {}
     for index, count, values in blocks:
-        grown, is_cut = store.add(block(index, count, values))
-        if is_cut:
-            seen = dict.fromkeys(store.runs(1), 0)
-            grown = list(seen)
-        for run in grown:
-            seen[run] = run.length
+        grown, cut = store.add([block(index, count, values)])
+        if cut:
+            seen = {}
+            grown = list(map(Grown.whole, store.runs(1)))
+        for each in grown:
+            for run in each.runs:
+                seen[run] = seen.get(run, 0) + next(iter(each.columns.values())).shape[2]
         assert seen == {run: run.length for run in store.runs(1)}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(1, 4), min_size=1, max_size=5),
+            st.integers(0, 1),
+            st.integers(1, 2),
+            st.integers(0, 3),
+            st.booleans(),
+        ),
+        max_size=30,
+    )
+)
+def test_blocks_side_by_side_are_taken_in_as_one_by_one(
+    stacks: list[tuple[list[int], int, int, int, bool]],
+) -> None:
+    """A topic may be in a stack several times; some points are put in their place late, and counted then."""
+    together, alone = SeriesStore(), SeriesStore()
+    seen: dict[Run, int] = {}
+    for number, (topics, index, count, points, is_float) in enumerate(stacks):
+        y = (np.arange(len(topics) * count * points) + 100 * number).reshape(len(topics), count, points)
+        x = np.full((len(topics), 1, 1), number)
+        stack = Stack(topics, index, {"x": x, "y": y.astype("<f4" if is_float else "<i4")})
+        together.settle()
+        grown, cut = together.add(Blocks([stack]))
+        for block in stack.blocks():
+            alone.add([block])
+        seen = {run: length for run, length in seen.items() if run.topic not in cut}
+        for topic in cut:
+            seen.update((run, run.length) for run in together.runs(topic))
+        for each in grown:
+            for run in each.runs:
+                if run.topic not in cut:
+                    seen[run] = seen.get(run, 0) + each.columns["y"].shape[2]
+    for topic in range(1, 5):
+        assert held(together, topic) == held(alone, topic)
+        assert {run: seen[run] for run in together.runs(topic)} == {run: run.length for run in together.runs(topic)}
+    assert together.nbytes == sum(together.size(topic) for topic in range(1, 5))
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.lists(st.floats(), min_size=1, max_size=4)), max_size=8))
@@ -73,16 +113,16 @@ def test_a_column_knows_whether_it_ascends(pieces: list[tuple[int, list[float]]]
 def test_a_column_takes_the_common_type() -> None:
     """Ints and then floats read as floats, the ints unchanged."""
     store = SeriesStore()
-    store.add(block(0, 1, [2**40], "<i8"))
-    store.add(block(0, 1, [0.5]))
+    store.add([block(0, 1, [2**40], "<i8")])
+    store.add([block(0, 1, [0.5])])
     assert held(store) == {0: [2.0**40, 0.5]}
 
 
 def test_rows_that_were_shared_may_part() -> None:
     """One row for all indexes becomes one row each when the next block needs it."""
     store = SeriesStore()
-    store.add(Block(1, 0, {"x": np.zeros((2, 1)), "y": np.ones((1, 1))}))
-    store.add(block(0, 2, [5.0]))
+    store.add([Block(1, 0, {"x": np.zeros((2, 1)), "y": np.ones((1, 1))})])
+    store.add([block(0, 2, [5.0])])
     assert held(store) == {0: [1.0, 5.0], 1: [1.0, 6.0]}
 
 
@@ -91,10 +131,10 @@ def test_a_deleted_topic_takes_its_points_along() -> None:
     store = SeriesStore()
     topic = Topic(1, "run", "loss", ("x", "y"))
     store.note(Update(topics=(topic,), configs=(Config("run", {"lr": 1}),)))
-    store.add(block(0, 1, [1.0]))
+    store.add([block(0, 1, [1.0])])
     assert (store.nbytes > 0, store.configs) == (True, {"run": {"lr": 1}})
     store.forget(1)
     assert (held(store), list(store.topics)) == ({}, [1])
-    store.add(block(0, 1, [1.0]))
+    store.add([block(0, 1, [1.0])])
     store.note(Update(topics=(Topic(1, "run", "loss", ("x", "y"), deleted=True),)))
     assert (held(store), list(store.topics), store.nbytes) == ({}, [], 0)

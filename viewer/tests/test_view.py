@@ -327,6 +327,25 @@ def test_a_tab_that_fell_far_behind_gets_everything_anew(monkeypatch: pytest.Mon
     assert browser.shown == {"run": [(step, step) for step in range(25)]}
 
 
+def test_a_tab_that_slept_for_long_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when more came than is kept for those who do not ask; and then what is new."""
+    monkeypatch.setattr("streamvis_viewer.view._MOST_NEW", 20)
+    world = World()
+    world.send(Update(topics=(topic(1), topic(2, "acc"))))
+    tab, browser = world.open(color="n")
+    world.send()
+    browser.take(tab.frames())
+    for step in range(50):
+        world.send(Update(blocks=(points(1, x=[step], y=[float(step)]), points(2, x=[step], y=[-1.0]))))
+    assert len(tab._shown[0].view._new) <= 20
+    world.send(Update(topics=(Topic(2, "run", "acc", ("x", "y"), deleted=True),)))
+    browser.take(tab.frames())
+    assert browser.shown == {"loss": [(step, step) for step in range(50)]}
+    world.send(Update(blocks=(points(1, x=[50], y=[50.0]),)))
+    browser.take(tab.frames())
+    assert browser.shown == {"loss": [(step, step) for step in range(51)]}
+
+
 def test_nothing_is_done_for_tabs_that_do_not_ask() -> None:
     """A tab that sleeps costs no copy of what came meanwhile, however often it came."""
     world = World()
