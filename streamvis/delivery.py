@@ -222,9 +222,12 @@ class Delivery:
     def _connect(self, now: float) -> None:
         self._heard = now
         self._links = number = self._links + 1
-        self._link = self._open_link(
-            lambda ack: self._post(Answer(number, ack)), lambda error: self._post(Lost(number, error))
-        )
+        try:
+            self._link = self._open_link(
+                lambda ack: self._post(Answer(number, ack)), lambda error: self._post(Lost(number, error))
+            )
+        except (OSError, RuntimeError) as error:  # no more threads or processes, as while the interpreter shuts down
+            self._on_lost(UnavailableError(f"no connection can be made: {error}"), now)
 
     def _disconnect(self) -> None:
         if self._link is not None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import ctypes
 import functools
 import json
 import logging
 import math
 import os
 import struct
-import sys
 import weakref
 from collections import Counter
 from collections.abc import Mapping
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, get_args
@@ -28,9 +25,10 @@ from streamvis.buffer import HIGH_WATER, MAX_NAME_BYTES, Buffer
 from streamvis.errors import BufferFullError, FlushTimeoutError, StateError, UsageError
 from streamvis.heartbeat import End
 from streamvis.hookspecs import Run, Sink
+from streamvis.plugins import Plugins
 from streamvis.puts import REFUSED
-from streamvis.sender import OnFull, Sender, SenderOptions
-from streamvis.transport import GrpcLink, check_uri
+from streamvis.sender import Life, OnFull, Sender, SenderOptions
+from streamvis.transport import check_uri
 
 TensorType: TypeAlias = Literal["numpy", "torch", "jax"]
 
@@ -40,15 +38,11 @@ _ROOM_SECONDS = 0.005
 _log = logging.getLogger("streamvis")
 
 
-class _State(Enum):
-    NEW = "has not been started: call start() or use `with`"
-    RUNNING = "runs"
-    STOPPED = "has been stopped"
-    FORKED = "belongs to the parent process"
-
-
 class DataLogger:
     """Logs points of one scope. Threads may share it; a forked child may not, and is told so once.
+
+    A pickled copy logs to the same scope as a writer of its own, and replaces nothing; it runs if the original did. A
+    logger that nobody holds any more, or that still runs when the program exits or is terminated, ends as by `stop`.
 
     A value is stored as it is when `write` returns, whatever happens to it afterwards. `write` never waits for a
     device, the network or a disk, except with `on_full="block"` at the limit. While the server is away, what was
@@ -95,9 +89,7 @@ class DataLogger:
         for name, value in (("flush_every", flush_every), ("stop_timeout", stop_timeout)):
             if not (0 < value < math.inf):
                 raise UsageError(f"{name} is {value!r}; expected seconds, more than 0")
-        self._stop_timeout = stop_timeout
-        self._max_host_bytes = max_host_bytes
-        self._max_device_bytes = max_device_bytes
+        self._tensor_type = tensor_type
         self._options = SenderOptions(
             uri=self.grpc_uri,
             flush_every=flush_every,
@@ -106,29 +98,43 @@ class DataLogger:
             on_full=on_full,
             spool_dir=Path(spool_dir) if spool_dir is not None else settings.spool_dir(),
             spool_max_bytes=spool_max_bytes,
+            stop_timeout=stop_timeout,
             strict=strict,
             replace=delete_existing,
         )
-        self._buffer = Buffer(_adapters(tensor_type), max_device_bytes // 4)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._buffer = Buffer(_adapters(self._tensor_type), self._options.max_device_bytes // 4)
         self._buffer.attention = True
-        self._state = _State.NEW
         self._sender: Sender | None = None
         self._refused: Counter[str] = Counter()
         self._said_forked = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_buffer", "_sender", "_refused", "_said_forked")
+        kept = {name: value for name, value in self.__dict__.items() if name not in own}
+        running = self._sender is not None and self._sender.life is not Life.STOPPED
+        return {**kept, "_options": replace(self._options, replace=False), "_running": running}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        running = state.pop("_running")
+        self.__dict__.update(state)
+        self._begin()
+        if running:
+            self.start()
+
     def start(self) -> Self:
         """Starts the background thread; the server need not be there. Raises StateError the second time."""
-        if self._state is not _State.NEW:
-            raise StateError(f"logger of {self.scope!r} {self._state.value}; a logger starts once")
+        if self._sender is not None:
+            raise StateError(f"logger of {self.scope!r} {self._sender.life.value}; a logger starts once")
         run = Run(self.scope, self.grpc_uri)
         loaded = plugins.default()
         sinks = loaded.collect("streamvis_sinks", Sink, run=run)
-        open_link = functools.partial(GrpcLink, self.grpc_uri)
-        self._sender = Sender(self.scope, self._buffer, open_link, self._options, sinks)
-        self._state = _State.RUNNING
-        _running().add(self)
-        self._sender.start()
-        atexit.register(self._stop_at_exit)
+        tell_end = functools.partial(_tell_end, loaded, run)
+        self._sender = sender = Sender(self.scope, self._buffer, self._options, sinks, tell_end)
+        sender.start()
+        weakref.finalize(self, sender.ask).atexit = False
         loaded.notify("streamvis_run_started", run=run)
         return self
 
@@ -183,15 +189,9 @@ class DataLogger:
         self._stop("finished")
 
     def _stop(self, end: End) -> None:
-        if self._state is not _State.RUNNING or self._sender is None:
-            return
-        self._state = _State.STOPPED
-        self._buffer.attention = True
-        self._sender.stop(self._stop_timeout, end)
-        _running().discard(self)
-        atexit.unregister(self._stop_at_exit)
-        status = "finished" if self._sender.delivered else "failed"
-        plugins.default().notify("streamvis_run_finished", run=Run(self.scope, self.grpc_uri), status=status)
+        if self._sender is not None and self._sender.life is not Life.FORKED:
+            self._sender.ask(end)
+            self._sender.wait()
 
     def stats(self) -> dict[str, Any]:
         """Counters of this run.
@@ -202,28 +202,23 @@ class DataLogger:
         waiting_bytes, lag (seconds), dropped, errors and last_error. Raises StateError before `start`.
         """
         if self._sender is None:
-            raise StateError(f"logger of {self.scope!r} {self._state.value}")
+            raise self._misused()
         stats = self._sender.stats()
         stats["dropped"] = dict(Counter(stats["dropped"]) + self._refused)
         return stats
 
     def __enter__(self) -> Self:
-        return self if self._state is _State.RUNNING else self.start()
+        return self if self._runs() else self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop("crashed" if isinstance(error, Exception) else "finished")
 
-    def _stop_at_exit(self) -> None:
-        """The program ends without a stop: because of an exception, unless that is of an interactive session."""
-        died = not hasattr(sys, "ps1") and isinstance(getattr(sys, "last_value", None), Exception)
-        self._stop("crashed" if died else "finished")
-
     def _add(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
         buffer = self._buffer
         buffer.add(name, start_index, columns)
-        if buffer.early or buffer.piece_bytes >= self._max_host_bytes // 8:
+        if buffer.early or buffer.piece_bytes >= self._options.max_host_bytes // 8:
             self._hurry()
 
     def _hurry(self) -> None:
@@ -231,13 +226,16 @@ class DataLogger:
         buffer, sender = self._buffer, self._sender
         if sender is not None:
             sender.hurry()
-            if buffer.device_bytes >= self._max_device_bytes or buffer.piece_bytes >= self._max_host_bytes:
+            if (
+                buffer.device_bytes >= self._options.max_device_bytes
+                or buffer.piece_bytes >= self._options.max_host_bytes
+            ):
                 sender.full = buffer.attention = True
 
     def _attend(self, name: str) -> bool:
         """What `write` does when something is the matter; whether it may go on."""
         sender = self._sender
-        if self._state is not _State.RUNNING or sender is None:
+        if sender is None or sender.life is not Life.RUNNING:
             return self._refuse()
         if sender.quiet:
             sender.wake()
@@ -248,7 +246,7 @@ class DataLogger:
             self._wait_for_room()
             return self._runs() or self._refuse()
         if self._options.on_full == "raise" or self._options.strict:
-            raise BufferFullError(f"{self.scope!r} has {self._max_host_bytes} bytes waiting to be sent")
+            raise BufferFullError(f"{self.scope!r} has {self._options.max_host_bytes} bytes waiting to be sent")
         sender.hurry()
         self._refused[name] += 1
         if self._refused.total() == 1:
@@ -265,16 +263,20 @@ class DataLogger:
         return self._options.on_full == "block" and self._runs() and self._sender is not None and self._sender.full
 
     def _runs(self) -> bool:
-        return self._state is _State.RUNNING
+        return self._sender is not None and self._sender.life is Life.RUNNING
 
     def _refuse(self) -> bool:
         if not self._forked():
-            raise StateError(f"logger of {self.scope!r} {self._state.value}")
+            raise self._misused()
         return False
+
+    def _misused(self) -> StateError:
+        state = "has not been started: call start() or use `with`" if self._sender is None else self._sender.life.value
+        return StateError(f"logger of {self.scope!r} {state}")
 
     def _forked(self) -> bool:
         """Whether this is a forked child, which is told once that nothing is logged here."""
-        if self._state is not _State.FORKED:
+        if self._sender is None or self._sender.life is not Life.FORKED:
             return False
         if not self._said_forked:
             self._said_forked = True
@@ -286,16 +288,9 @@ class DataLogger:
         return True
 
     def _running_sender(self) -> Sender:
-        if self._state is not _State.RUNNING or self._sender is None:
-            raise StateError(f"logger of {self.scope!r} {self._state.value}")
+        if self._sender is None or self._sender.life is not Life.RUNNING:
+            raise self._misused()
         return self._sender
-
-    def _after_fork(self) -> None:
-        """In the child: the thread and the connection stayed with the parent."""
-        self._state = _State.FORKED
-        self._buffer.attention = True
-        # Never finalised: gRPC would wait for threads that are not there.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sender))
 
 
 class _Core(DataLogger):
@@ -381,18 +376,8 @@ class AsyncDataLogger:
         await asyncio.to_thread(self._logger.__exit__, kind, error, trace)
 
 
-@functools.cache
-def _running() -> weakref.WeakSet[DataLogger]:
-    """The loggers of this process that run; a forked child tells them so."""
-    running: weakref.WeakSet[DataLogger] = weakref.WeakSet()
-
-    def tell() -> None:
-        for logger in list(running):
-            logger._after_fork()  # noqa: SLF001 - this module's own
-        running.clear()
-
-    os.register_at_fork(after_in_child=tell)
-    return running
+def _tell_end(loaded: Plugins, run: Run, delivered: bool) -> None:
+    loaded.notify("streamvis_run_finished", run=run, status="finished" if delivered else "failed")
 
 
 def _check_scope(scope: Any) -> str:

@@ -6,18 +6,21 @@ sends what the server can take, and tells those who wait. Everything but the que
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import logging
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeAlias
 
+from streamvis import process
 from streamvis.buffer import Buffer, Unreadable
 from streamvis.codec import MAX_BLOCK_INDEXES, MAX_BLOCK_POINTS, MAX_UNFOLDED_BYTES, EncodedBlock, encode
 from streamvis.columns import Block, split
@@ -26,9 +29,10 @@ from streamvis.errors import BufferFullError, RejectedError, SpoolError, Streamv
 from streamvis.heartbeat import End, Heartbeat
 from streamvis.hookspecs import Sink
 from streamvis.records import CONFIGS, Batch, Config, Declaration
+from streamvis.relay import open_link
 from streamvis.sinks import Sinks
 from streamvis.spool import REJECTED, Spool, keep_rejected, leftovers
-from streamvis.transport import GrpcLink, OpenLink
+from streamvis.transport import OpenLink
 
 OnFull: TypeAlias = Literal["spool", "block", "raise"]
 
@@ -52,8 +56,17 @@ class SenderOptions:
     on_full: OnFull
     spool_dir: Path
     spool_max_bytes: int
+    stop_timeout: float
     strict: bool
     replace: bool
+
+
+class Life(Enum):
+    """Where a sender is in its life, as a logger says it."""
+
+    RUNNING = "runs"
+    STOPPED = "has been stopped"
+    FORKED = "belongs to the parent process"
 
 
 @dataclass(slots=True, eq=False)
@@ -81,21 +94,24 @@ class Sender:
         self,
         scope: str,
         buffer: Buffer,
-        open_link: OpenLink,
         options: SenderOptions,
         sinks: Sequence[tuple[str, Sink]] = (),
+        on_end: Callable[[bool], None] = lambda _: None,
     ) -> None:
+        """`on_end` is called last, by the thread, with whether everything was delivered."""
+        self.life = Life.RUNNING
         self.quiet = False
         self.full = False
         self._scope = scope
         self._buffer = buffer
         self._options = options
+        self._on_end = on_end
         self._sinks = Sinks(sinks, options.max_host_bytes // 4)
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._configs: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="streamvis-sender", daemon=True)
         spool = SpoolOptions(options.spool_dir, options.spool_max_bytes, options.max_host_bytes // 4)
-        self._delivery = Delivery(scope, open_link, spool, self._events.put)
+        self._delivery = Delivery(scope, functools.partial(open_link, options.uri), spool, self._events.put)
         self._counts: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._rejected: dict[str, str] = {}
@@ -109,8 +125,9 @@ class Sender:
         self._heartbeat = Heartbeat(scope, time.monotonic(), time.time())
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Starts the thread, which ends after `ask`, and at the latest with this process."""
         self._go_quiet()
+        process.this().enter(self)
         self._thread.start()
 
     def wake(self) -> None:
@@ -142,10 +159,24 @@ class Sender:
             raise ticket.error
         return True
 
-    def stop(self, timeout: float, end: End = "finished") -> None:
-        """Sends what is left as far as the server takes it in time, spools the rest and ends the thread."""
-        self._events.put(_Stop(time.monotonic() + timeout, end))
-        self._thread.join(timeout + 1.0)
+    def ask(self, end: End = "finished") -> None:
+        """Asks it to send what is left as far as the server takes it in time, to spool the rest and to end."""
+        if self.life is Life.RUNNING:
+            self.life, self._buffer.attention = Life.STOPPED, True
+            self._events.put(_Stop(time.monotonic() + self._options.stop_timeout, end))
+
+    def wait(self) -> None:
+        """Returns when it has ended after `ask`, or a second after the end of its time."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(self._options.stop_timeout + 1.0)
+        if not self._thread.is_alive():
+            process.this().leave(self)
+
+    def disown(self) -> None:
+        """In a forked child: the thread and the connection stayed with the parent."""
+        self.life, self._buffer.attention = Life.FORKED, True
+        # Never finalised: gRPC would wait for threads that are not there.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
     @property
     def delivered(self) -> bool:
@@ -186,6 +217,7 @@ class Sender:
                 self._count_error("sender", "the sender of %r failed and goes on", self._scope)
                 self._next_flush = self._delivery.next_connect = time.monotonic() + self._options.flush_every
         self._close()
+        process.this().leave(self)
 
     def _wait(self) -> _Event:
         beat = None if self._delivery.outstanding else self._heartbeat.deadline
@@ -200,7 +232,8 @@ class Sender:
         now = time.monotonic()
         self._take(event, now)
         waiting = any(ticket.target is None for ticket in self._tickets)
-        if self._hurry or waiting or (self._next_flush is not None and now >= self._next_flush):
+        late = self._stop is not None and self._buffer.waiting()  # by threads that did not see the end coming
+        if self._hurry or waiting or late or (self._next_flush is not None and now >= self._next_flush):
             self._flush(now)
         self._beat(now)
         self._delivery.pump(now)
@@ -210,7 +243,7 @@ class Sender:
         if isinstance(event, _Ticket):
             self._tickets.append(event)
         elif isinstance(event, _Stop):
-            self._stop, self._heartbeat.end = event, event.end
+            self._stop, self._heartbeat.end = self._stop or event, self._heartbeat.end or event.end
             self._flush(now)
             self._delivery.next_connect = now
         elif event is not None:
@@ -373,6 +406,8 @@ class Sender:
         return self._delivery.outstanding == 0 or gave_up or time.monotonic() >= self._stop.deadline
 
     def _close(self) -> None:
+        if self._buffer.waiting():
+            self._flush(time.monotonic())
         for batch in (lost := self._delivery.close()):
             self._drop(batch, SpoolError("the program ends, and neither the server nor the disk has taken them"))
         for ticket in [*self._tickets, *(event for event in _taken(self._events) if isinstance(event, _Ticket))]:
@@ -382,6 +417,7 @@ class Sender:
             push_it = f"streamvis push {path} {self._options.uri}"
             _log.warning("points of %r wait for the server in %s: `%s`", self._scope, path, push_it)
         self._sinks.close(self._stop.deadline if self._stop else 0.0)
+        self._on_end(self.delivered)
 
     def _count_error(self, key: str, message: str, *args: object) -> None:
         self._counts["errors"] += 1
@@ -400,7 +436,7 @@ def push(root: str | Path, uri: str) -> int:
     left, busy = leftovers(Path(root))
     for path in busy:
         _log.warning("%s belongs to a logger that still runs, which sends it itself", path)
-    return sum(_push_one(path, functools.partial(GrpcLink, uri)) for path in left)
+    return sum(_push_one(path, functools.partial(open_link, uri)) for path in left)
 
 
 def _push_one(path: Path, open_link: OpenLink) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -28,6 +29,13 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),  # a channel of its own: no other one's back-off delays the next try
     ("grpc.max_reconnect_backoff_ms", 2_000),  # a server that is back is found again soon
 )
+
+_LOADED_IN = os.getpid()
+
+
+def loaded_before_fork() -> bool:
+    """Whether this is a forked child of the process that loaded gRPC, which does not work here then."""
+    return os.getpid() != _LOADED_IN
 
 
 def open_channel(uri: str) -> grpc.Channel:

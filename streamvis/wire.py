@@ -205,6 +205,19 @@ def ack_from_pb(message: pb.Ack) -> Ack:
     return Ack(message.number, message.expected, tuple(message.gone), rejected, message.cursor)
 
 
+def dump_ack(ack: Ack) -> bytes:
+    """The answer as the bytes of its message."""
+    return bytes(ack_to_pb(ack).SerializeToString())
+
+
+def load_ack(data: bytes) -> Ack:
+    """The answer of a message. Raises MalformedError."""
+    try:
+        return ack_from_pb(pb.Ack.FromString(data))
+    except DecodeError:
+        raise MalformedError(f"{len(data)} bytes are not a {pb.Ack.DESCRIPTOR.full_name}") from None
+
+
 def query_to_pb(query: Query) -> pb.Query:
     return pb.Query(
         topics=[pb.TopicName(scope=scope, name=name) for scope, name in query.topics],
