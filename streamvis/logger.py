@@ -223,13 +223,10 @@ class DataLogger:
 
     def _hurry(self) -> None:
         """Much waits: flush now, and write no more before that once it is too much."""
-        buffer, sender = self._buffer, self._sender
+        buffer, sender, options = self._buffer, self._sender, self._options
         if sender is not None:
             sender.hurry()
-            if (
-                buffer.device_bytes >= self._options.max_device_bytes
-                or buffer.piece_bytes >= self._options.max_host_bytes
-            ):
+            if buffer.device_bytes >= options.max_device_bytes or buffer.piece_bytes >= options.max_host_bytes:
                 sender.full = buffer.attention = True
 
     def _attend(self, name: str) -> bool:

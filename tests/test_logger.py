@@ -1,13 +1,10 @@
-"""DataLogger against a real server: value semantics, exactly once, outages, limits and process life."""
+"""DataLogger against a real server: value semantics, exactly once, outages and limits."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import re
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -325,65 +322,6 @@ def test_a_mistake_of_ours_is_a_counted_loss_and_logging_goes_on(
         assert (logger.stats()["dropped"], logger.stats()["errors"]) == ({"loss": 5}, 1)
     assert stored(server.uri) == {"x": [7]}
     assert [record.message for record in caplog.records] == ["the sender of 'run' failed and goes on"]
-
-
-# ---- process life
-
-
-def test_a_forked_child_does_nothing_and_says_so(server: ServerThread, tmp_path: Path) -> None:
-    """It neither crashes, hangs nor sends; the parent goes on."""
-    program = """
-import os, sys, streamvis
-with streamvis.DataLogger("run", sys.argv[1], spool_dir=sys.argv[2]) as logger:
-    logger.write("loss", x=1)
-    child = os.fork()
-    if child == 0:
-        logger.write("loss", x=100)
-        logger.write_config({"lr": 1})
-        logger.flush()
-        logger.stop()
-        sys.exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    logger.write("loss", x=2)
-"""
-    command = [sys.executable, "-c", program, server.uri, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stderr.count("does nothing in the forked child") == 1
-    assert stored(server.uri)["x"] == [1, 2]
-
-
-def test_children_that_log_nothing_are_no_matter(server: ServerThread, tmp_path: Path) -> None:
-    """Workers of data loaders are forked at every epoch: neither the logger nor gRPC says anything."""
-    program = """
-import multiprocessing, sys, streamvis
-with streamvis.DataLogger("run", sys.argv[1], spool_dir=sys.argv[2], flush_every=0.01) as logger:
-    for step in range(5):
-        logger.write("loss", x=step)
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            assert pool.map(abs, [-1, -2]) == [1, 2]
-"""
-    command = [sys.executable, "-c", program, server.uri, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert (done.stdout, done.stderr) == ("", "")
-    assert stored(server.uri)["x"] == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("away", [False, True])
-def test_a_program_that_forgets_to_stop_loses_nothing(tmp_path: Path, away: bool) -> None:
-    """Leaving the interpreter flushes, to the server or to the spool."""
-    program = (
-        "import sys, streamvis\n"
-        "logger = streamvis.DataLogger('run', sys.argv[1], spool_dir=sys.argv[2], flush_every=3600).start()\n"
-        "for step in range(100): logger.write('loss', x=step)\n"
-    )
-    with serving() as server:
-        uri = f"127.0.0.1:{free_port()}" if away else server.uri
-        done = subprocess.run(
-            [sys.executable, "-c", program, uri, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
-        )
-        assert bool(re.search(f"`streamvis push {tmp_path}/run-[0-9a-f]+ {uri}`", done.stderr)) == away
-        assert push(tmp_path, server.uri) == away
-        assert stored(server.uri)["x"] == list(range(100))
 
 
 # ---- asyncio
