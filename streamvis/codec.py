@@ -229,11 +229,14 @@ def validate(block: EncodedBlock) -> None:
 def _check_layout(k: int, n: int, columns: bytes, payload_size: int) -> None:
     if not columns or len(columns) % _HEADER.size:
         raise MalformedError(f"block header has {len(columns)} bytes; expected {_HEADER.size} per column")
-    total = 0
+    total = covered = 0
     for dtype, codec, axes, length in _HEADER.iter_unpack(columns):
+        covered |= axes
         if not _fits(dtype, codec, length, _size(axes, k, n)):
             raise MalformedError(f"column of {k} x {n} points, codec {codec}, has {length} bytes")
         total += length
+    if _size(covered, k, n) != k * n:
+        raise MalformedError(f"block has {k} x {n} points, but its columns are not as long")
     if total != payload_size:
         raise MalformedError(f"block payload has {payload_size} bytes; its header says {total}")
 
