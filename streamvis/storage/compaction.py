@@ -25,6 +25,8 @@ FULL_COLUMN = 1 << 20
 """Bytes of a column, before compression, from which a block is left as it is."""
 FULL_COLUMNS = 4
 """Columns that count for that: a block with many is full earlier, so that no step takes long."""
+LARGE_PART = 32
+"""Blocks that are at least such a part of a full one wait until they make one: no point of them is written twice."""
 DENSE_COLUMN = 1 << 16
 """Bytes of a column from which it is compressed, though it will be merged again."""
 REST_SECONDS = 4.0
@@ -134,7 +136,8 @@ class Planner:
             while start and run[start - 1].level <= level and size < full:
                 start -= 1
                 size += run[start].size
-            if len(run) - start < (2 if size >= full else FAN_OUT):
+            enough = FAN_OUT if run[-1].size * LARGE_PART < full else math.inf
+            if len(run) - start < (2 if size >= full else enough):
                 return
             run[start:] = [self._merge(run[start:], level + 1)]
             if size >= full:
