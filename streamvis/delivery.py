@@ -6,6 +6,7 @@ numbers is the order of sending, always. When the link is lost, what the server 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import uuid
@@ -18,7 +19,7 @@ from typing import TypeAlias
 from streamvis.errors import BufferFullError, MalformedError, SpoolError, StreamvisError, UnavailableError
 from streamvis.outbox import Outbox
 from streamvis.records import Ack, Batch
-from streamvis.spool import Spool
+from streamvis.spool import Loss, Spool
 from streamvis.transport import Link, OpenLink
 
 IN_FLIGHT = 64
@@ -26,6 +27,9 @@ IN_FLIGHT = 64
 
 ANSWER_TIMEOUT = 30.0
 """Seconds without an answer after which a link counts as lost."""
+
+COPY_AFTER = 3.0
+"""Seconds without an answer after which what is unacknowledged is on disk as well, in case this process dies."""
 
 _FIRST_RETRY, _LAST_RETRY = 0.05, 5.0
 
@@ -74,11 +78,13 @@ class Delivery:
         self._link: Link | None = None
         self._links = 0
         self._heard = 0.0
+        self._copied = False  # or tried to, since the last answer
         self._retry_delay = _FIRST_RETRY
         self._before = 0  # batches delivered under earlier writer ids
         self._away = False
         self.stuck = False  # neither the server nor the disk takes what is in memory
         self._offered_at: deque[tuple[int, float]] = deque()  # of outstanding batches, at most one a second
+        self._losses: list[Loss] = []
         self.counts: Counter[str] = Counter()
         self.next_connect = 0.0
         self._begin_writer()
@@ -89,7 +95,7 @@ class Delivery:
     ) -> Delivery:
         """The delivery of what another process left in its spool, under that process's writer id."""
         delivery = cls(spool.path.name, open_link, options, post)
-        delivery._writer, delivery._spool = spool.path.name, spool
+        delivery._writer, delivery._spool = spool.writer, spool
         delivery._last_number, delivery._acknowledged = spool.last, spool.acknowledged
         return delivery
 
@@ -151,7 +157,7 @@ class Delivery:
         """When `pump` has something to do even if nothing happens."""
         if self._link is None:
             return self.next_connect if self.outstanding else None
-        return self._heard + ANSWER_TIMEOUT if self._outbox.in_flight else None
+        return self._heard + (ANSWER_TIMEOUT if self._copied else COPY_AFTER) if self._outbox.in_flight else None
 
     # ---- taking batches
 
@@ -170,13 +176,18 @@ class Delivery:
         if not self._offered_at or now - self._offered_at[-1][1] >= 1.0:
             self._offered_at.append((self.offered, now))
 
+    def take_losses(self) -> list[Loss]:
+        """Batches that the spool was found to hold no longer, since the last call."""
+        taken, self._losses = [*self._losses, *self._spool.take_losses()], []
+        return taken
+
     def _spill(self) -> None:
         """Copies the outbox to the spool, all of it or nothing. Raises BufferFullError or SpoolError."""
         try:
             for batch in self._outbox.batches:
                 self._spool.append(batch)
         except (BufferFullError, SpoolError):
-            self._spool.discard()
+            self._spool.clear()
             raise
         self._spool.mark_read()
         self.counts["spooled"] += len(self._outbox)
@@ -194,6 +205,9 @@ class Delivery:
                 self._link.send(batch)
             elif self._outbox.going_back or not self._refill():
                 break
+        if not self._copied and self._outbox.in_flight and now >= self._heard + COPY_AFTER:
+            self._copied = True
+            self._copy()
         if self._link is not None and self._outbox.in_flight and now >= self._heard + ANSWER_TIMEOUT:
             self._on_lost(UnavailableError(f"the server has not answered for {ANSWER_TIMEOUT:.0f} s"), now)
 
@@ -206,13 +220,19 @@ class Delivery:
             return None
         return self._on_answer(event.ack, now)
 
+    def _copy(self) -> None:
+        """Puts a copy of what the server is slow to acknowledge on disk, if that takes it."""
+        if self._spool.empty:
+            with contextlib.suppress(BufferFullError, SpoolError):  # `secure` says so, once the server counts as lost
+                self._spill()
+
     def _refill(self) -> bool:
         """Moves the next batch of the spool into the outbox."""
         if self._spool.empty:
             return False
         try:
             batch = self._spool.read()
-        except (SpoolError, MalformedError) as error:
+        except SpoolError as error:
             self._abandon_spool(error)
             return False
         if batch is not None:
@@ -220,7 +240,7 @@ class Delivery:
         return batch is not None
 
     def _connect(self, now: float) -> None:
-        self._heard = now
+        self._heard, self._copied = now, False
         self._links = number = self._links + 1
         try:
             self._link = self._open_link(
@@ -235,7 +255,7 @@ class Delivery:
             self._link = None
 
     def _on_answer(self, ack: Ack, now: float) -> tuple[Batch, Mapping[int, str]] | None:
-        self._heard = now
+        self._heard, self._copied = now, False
         try:
             settled = self._outbox.settle(ack)
         except MalformedError as error:
@@ -309,14 +329,16 @@ class Delivery:
                 self._spool.append(renumbered)
             else:
                 self._outbox.add(renumbered)
+        self._losses += old.take_losses()
         old.discard()
         old.close()
 
     def _abandon_spool(self, error: StreamvisError) -> None:
-        """Leaves a damaged spool where it is and goes on as a new writer."""
+        """Leaves a spool that cannot be read where it is and goes on as a new writer."""
         self.counts["errors"] += 1
         _log.error("%s; it is left there, and later points of %r go on without it", error, self._label)
-        self._spool.close()
+        self._losses += self._spool.take_losses()
+        self._close_spool()
         self._before = self.offered
         self._begin_writer()
         self._outbox.clear()
@@ -326,8 +348,15 @@ class Delivery:
         """Closes the link; what is unacknowledged is on disk afterwards, but for those given: the disk takes none."""
         self._disconnect()
         self.secure()
-        self._spool.close()
+        self._close_spool()
         return self._outbox.batches if self.stuck else ()
+
+    def _close_spool(self) -> None:
+        try:
+            self._spool.close()
+        except SpoolError as error:
+            self.counts["errors"] += 1
+            _log.error("%s; points of %r may be missing there", error, self._label)
 
 
 def _writer_id(scope: str) -> str:

@@ -6,6 +6,7 @@ sends what the server can take, and tells those who wait. Everything but the que
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import logging
@@ -31,7 +32,7 @@ from streamvis.hookspecs import Sink
 from streamvis.records import CONFIGS, Batch, Config, Declaration
 from streamvis.relay import open_link
 from streamvis.sinks import Sinks
-from streamvis.spool import REJECTED, Spool, keep_rejected, leftovers
+from streamvis.spool import DAMAGED, REJECTED, Loss, Spool, claim, keep_rejected, leftovers, segment_files
 from streamvis.transport import OpenLink
 
 OnFull: TypeAlias = Literal["spool", "block", "raise"]
@@ -237,6 +238,7 @@ class Sender:
             self._flush(now)
         self._beat(now)
         self._delivery.pump(now)
+        self._lose_spooled(self._delivery.take_losses())
         self._settle_tickets()
 
     def _take(self, event: _Event, now: float) -> None:
@@ -358,6 +360,14 @@ class Sender:
                 self._said.add(key)
                 _log.error("%d points of %r are lost, their device does not give them: %s", points, name, reason)
 
+    def _lose_spooled(self, losses: Sequence[Loss]) -> None:
+        """Counts the batches that were on disk and are not any more; which points they held nobody knows."""
+        for loss in losses:
+            self._dropped["spool"] += loss.batches
+            self._counts["errors"] += 1
+            self._unreported = True
+            _log.error("%s, with points of %r", loss, self._scope)
+
     def _names(self) -> dict[int, str]:
         """The name behind each handle."""
         return {handle: name for name, (handle, _) in list(self._buffer.topics.items())}
@@ -429,22 +439,34 @@ class Sender:
 def push(root: str | Path, uri: str) -> int:
     """Sends what loggers left in their spools under `root`, and deletes it; gives the number of batches sent.
 
-    Batches that the server has already are recognised by it. Spools of loggers that still run are left to them.
-    Raises UnavailableError when the server is away, RejectedError after the end for points that it refused,
-    SpoolError or MalformedError for a spool that cannot be read; what was not acknowledged stays in place.
+    Batches that the server has already are recognised by it. Spools of processes that still run are left to them.
+    Raises UnavailableError when the server is away; after the end, when everything else has been sent, RejectedError
+    for points that it refused and SpoolError for files that are damaged or cannot be read.
     """
     left, busy = leftovers(Path(root))
     for path in busy:
-        _log.warning("%s belongs to a logger that still runs, which sends it itself", path)
-    return sum(_push_one(path, functools.partial(open_link, uri)) for path in left)
+        _log.warning("%s is in use by a logger or another push that still runs, which sends it itself", path)
+    sent, errors = 0, list[StreamvisError]()
+    for path in left:
+        try:
+            sent += _push_one(path, functools.partial(open_link, uri))
+        except (RejectedError, SpoolError) as error:
+            errors.append(error)
+    if errors:
+        raise type(errors[0])("; ".join(map(str, errors)))
+    return sent
 
 
 def _push_one(path: Path, open_link: OpenLink) -> int:
     events: SimpleQueue[Answer | Lost] = SimpleQueue()
     options = SpoolOptions(path.parent, sys.maxsize, 32 << 20)
-    delivery = Delivery.resume(Spool.existing(path), open_link, options, events.put)
+    with contextlib.suppress(OSError):  # a spool that cannot be written to can be sent all the same
+        claim(path)
+    spool = Spool.existing(path)
+    delivery = Delivery.resume(spool, open_link, options, events.put)
     before = delivery.outstanding
     refused: dict[str, None] = {}
+    losses: list[Loss] = []
     try:
         while delivery.outstanding:
             delivery.pump(time.monotonic())
@@ -455,10 +477,17 @@ def _push_one(path: Path, open_link: OpenLink) -> int:
             if rejection is not None:
                 keep_rejected(path.parent, _only(*rejection))
                 refused |= dict.fromkeys(rejection[1].values())
+        losses = delivery.take_losses()
+        spool.discard()
+        if segment_files(path):
+            _log.warning("%s has been sent and cannot be deleted; another push of it adds nothing", path)
     except Empty:
         raise UnavailableError(f"the server has not answered for {ANSWER_TIMEOUT:.0f} s") from None
     finally:
         delivery.close()
+    if losses:
+        found = "; ".join(map(str, losses))
+        raise SpoolError(f"{found}. Everything else was sent; the damaged files are in {path.parent / DAMAGED}")
     if refused:
         raise RejectedError(f"the server refused some points, kept in {path.parent / REJECTED}: {'; '.join(refused)}")
     return before

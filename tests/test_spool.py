@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -15,13 +16,13 @@ from hypothesis import strategies as st
 
 from streamvis import spool as spool_module
 from streamvis.codec import EncodedBlock
-from streamvis.errors import BufferFullError, MalformedError, SpoolError
+from streamvis.errors import BufferFullError, SpoolError
 from streamvis.records import Batch
-from streamvis.spool import Spool, leftovers, read_segment
+from streamvis.spool import Loss, Spool, leftovers
 
 
 def _batch(number: int, size: int = 10) -> Batch:
-    return Batch("w", number, blocks=(EncodedBlock(1, 0, 1, 1, b"", bytes(size), 0),))
+    return Batch("w", number, blocks=(EncodedBlock(1, 0, 1, 1, b"", bytes([number % 256]) * size, 0),))
 
 
 def _numbers(spool: Spool) -> list[int]:
@@ -75,17 +76,166 @@ def test_a_torn_tail_ends_its_segment(tmp_path: Path, cut: int) -> None:
         assert _numbers(left) == [1, 2]
 
 
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    """A flipped byte is an error that says where, not a wrong point."""
+def _spool_of(root: Path, count: int, segment_bytes: int) -> Spool:
+    """The batches 1 to `count`, in segments of about that size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool_module, "SEGMENT_BYTES", segment_bytes)
+        spool = Spool(root, "w", 1 << 20)
+        for number in range(1, count + 1):
+            spool.append(_batch(number))
+    return spool
+
+
+def _check(spool: Spool, last: int, first: int = 1) -> tuple[list[int], list[Loss]]:
+    """Reads all, from `first` to `last`: what came as it was, and the losses, which tell what came empty instead."""
+    found = list(iter(spool.read, None))
+    assert [batch.number for batch in found] == list(range(first, last + 1))
+    whole = [batch.number for batch in found if batch.blocks]
+    assert all(batch in (_batch(batch.number), Batch("w", batch.number)) for batch in found)
+    losses = spool.take_losses()
+    told = [number for loss in losses if loss.last for number in range(loss.first, loss.last + 1)]
+    assert sorted({*range(first, last + 1)} - {*whole}) == told
+    assert spool.take_losses() == []
+    return whole, losses
+
+
+@given(
+    data=st.data(),
+    segment_bytes=st.sampled_from([1, 150, 10_000]),
+    damage=st.sampled_from(["flip", "cut", "delete", "zeros", "garbage", "twice"]),
+)
+def test_damage_costs_the_batches_that_it_hits_and_no_other(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, segment_bytes: int, damage: str
+) -> None:
+    """Wherever a byte flips, a file is cut, deleted or goes on with something else: what is lost is told, never wrong.
+
+    Also to the logger whose spool it is, which goes on with it; and another process learns it as far as it can know.
+    """
+    count = 8
+    root = tmp_path_factory.mktemp("spool")
+    spool = _spool_of(root, count, segment_bytes)
+    size = spool.nbytes // count
+    segments = sorted(spool.path.glob("*.seg"))
+    hit = data.draw(st.sampled_from(segments))
+    whole = bytearray(hit.read_bytes())
+    at = data.draw(st.integers(0, len(whole) - 1))
+    first = sum(segment.stat().st_size for segment in segments[: segments.index(hit)]) // size + 1
+    lost = {first + at // size}
+    if damage == "flip":
+        whole[at] ^= 1 << data.draw(st.integers(0, 7))
+    elif damage == "cut":
+        lost = set(range(first + at // size, first + len(whole) // size))
+        del whole[at:]
+    elif damage == "delete":
+        lost = set(range(first, first + len(whole) // size))
+    else:
+        lost = set()
+        whole += {"zeros": bytes(40), "garbage": b"svb2" * 10, "twice": bytes(whole[:size])}[damage]
+    hit.unlink() if damage == "delete" else hit.write_bytes(whole)
+
+    with contextlib.closing(Spool.existing(spool.path)) as left:
+        known = max({*range(1, count + 1)} - lost, default=0)
+        begin = min(range(1, count + 1), key=lambda number: damage == "delete" and number in lost)
+        mine, losses = _check(left, known, begin)
+        assert mine == sorted({*range(1, known + 1)} - lost)
+        at_the_end = {"flip": known < count, "zeros": hit == segments[-1], "garbage": hit == segments[-1]}
+        assert any(loss.last is None for loss in losses) == at_the_end.get(damage, False)
+
+    assert _check(spool, count)[0] == sorted({*range(1, count + 1)} - lost)
+    spool.append(_batch(count + 1))
+    spool.rewind()
+    assert [batch.number for batch in iter(spool.read, None) if batch.blocks][-1:] == [count + 1]
+    assert spool.take_losses() == []
+    spool.discard()
+    assert not spool.path.exists()
+    if damage in ("flip", "delete", "twice"):
+        assert (root / "damaged").exists() == (damage == "flip")
+    spool.close()
+
+
+def test_a_loss_is_told_with_its_place(tmp_path: Path) -> None:
+    """The file and the numbers of the batches."""
+    path = tmp_path / "1.seg"
+    assert [str(Loss(path, *numbers)) for numbers in ((3, 3), (3, 5), (3, None))] == [
+        f"{path} is damaged or gone: batch 3 is lost",
+        f"{path} is damaged or gone: batches 3 to 5 are lost",
+        f"{path} is damaged after batch 2: what followed is lost",
+    ]
+    assert [Loss(path, *numbers).batches for numbers in ((3, 3), (3, 5), (3, None))] == [1, 3, 1]
+
+
+class _FullDisk:
+    """`os.write` of a disk on which there is room for so many bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def __call__(self, file: int, data: memoryview) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = min(len(data), self.room)
+        self.room -= taken
+        return _os_write(file, data[:taken])
+
+
+_os_write = os.write
+
+
+@pytest.mark.parametrize("truncates", [True, False])
+def test_a_disk_that_fills_within_a_record_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, truncates: bool
+) -> None:
+    """The half record is taken back; even where it cannot be, those that come later are whole."""
     spool = Spool(tmp_path, "w", 1 << 20)
     spool.append(_batch(1))
+    disk = _FullDisk(spool.nbytes // 2)
+    monkeypatch.setattr(os, "write", disk)
+    if not truncates:
+        monkeypatch.setattr(os, "ftruncate", lambda *_: os.open(tmp_path / "none" / "none", os.O_RDONLY))
+    for _ in range(3):
+        with pytest.raises(SpoolError, match="No space left"):
+            spool.append(_batch(2))
+    disk.room = 1 << 20
+    for number in (2, 3):
+        spool.append(_batch(number))
+    assert len(list(spool.path.glob("*.seg"))) == (1 if truncates else 2)
     spool.close()
-    segment = next(spool.path.glob("*.seg"))
-    data = bytearray(segment.read_bytes())
-    data[-1] ^= 1
-    segment.write_bytes(data)
-    with pytest.raises(MalformedError, match=f"{segment.name} is damaged"):
-        list(read_segment(segment))
+    with contextlib.closing(Spool.existing(spool.path)) as left:
+        assert _check(left, 3) == ([1, 2, 3], [])
+
+
+def test_what_was_not_added_whole_can_be_added_again(tmp_path: Path) -> None:
+    """After `clear` the spool is as if nothing had been added since the last acknowledgement."""
+    spool = Spool(tmp_path, "w", 1 << 20)
+    spool.acknowledge(4)
+    for _ in range(2):
+        for number in (5, 6):
+            spool.append(_batch(number))
+        assert _numbers(spool) == [5, 6]
+        spool.clear()
+        assert spool.empty
+        assert not list(spool.path.glob("*.seg"))
+    spool.append(_batch(5))
+    spool.rewind()
+    assert _numbers(spool) == [5]
+    assert spool.take_losses() == []
+    spool.close()
+
+
+def test_a_file_that_cannot_be_read_for_now_is_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its system says that; later all of it may be there."""
+    spool = Spool(tmp_path, "w", 1 << 20)
+    spool.append(_batch(1))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(SpoolError, match=r"cannot read .*0001\.seg.*Stale"):
+            spool.read()
+    assert _check(spool, 1) == ([1], [])
+    spool.close()
 
 
 def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
