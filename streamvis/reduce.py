@@ -14,6 +14,7 @@ import numpy as np
 
 from streamvis.columns import Array
 from streamvis.errors import UsageError
+from streamvis.thinning import thinned
 
 _LIMITS = {"window": 2**24, "stride": 2**31 - 1, "max_points": 2**31 - 1}
 """A window is held in memory until it is complete."""
@@ -68,15 +69,12 @@ class Reduction:
         """What a reader that has had the first `before` points is still to get: columns of shape (points,)."""
         reducer = Reducer(self)
         reducer.feed({name: values[:before] for name, values in columns.items()})
-        return self.thin(reducer.feed({name: values[before:] for name, values in columns.items()}))
-
-    def thin(self, columns: Mapping[str, Array]) -> dict[str, Array]:
-        """The last step alone, which needs all points at once."""
-        return thinned(columns, self.x, self.max_points) if self.max_points else dict(columns)
+        rest = reducer.feed({name: values[before:] for name, values in columns.items()})
+        return thinned(rest, self.x, self.max_points) if self.max_points else rest
 
 
 class Reducer:
-    """Takes one series piece by piece through all steps but the thinning.
+    """Takes one series piece by piece through all steps but the thinning, which is a `Thinner`'s.
 
     What comes out does not depend on how the series is cut, unless into pieces of other dtypes: an end of a range is
     rounded to the dtype of the piece.
@@ -202,57 +200,6 @@ def _between(values: Array, low: float, high: float) -> Array:
     first = info.min if low <= info.min else math.ceil(low)
     last = info.max if high >= info.max else math.floor(high)
     return (values >= first) & (values <= last)
-
-
-def thinned(columns: Mapping[str, Array], x: str, max_points: int) -> dict[str, Array]:
-    """At most `max_points` of the points, in their order, with the first and the last.
-
-    Where x ascends: the first lowest, first highest and first NaN of every other column in each of equally wide buckets
-    of x. Else, or when there is no room for that, points at equal distances in their order.
-    """
-    length = _length(columns)
-    if length <= max_points:
-        return dict(columns)
-    others = [values for name, values in columns.items() if name != x]
-    buckets = (max_points - 2) // (3 * len(others)) if others else 0
-    if buckets and x in columns and _ascends(columns[x]):
-        starts = _starts(columns[x], buckets)
-        ends = np.array([0, length - 1])
-        kept = np.unique(np.concatenate([ends, *(_extremes(values, starts) for values in others)]))
-    else:
-        kept = np.unique(np.linspace(0, length - 1, max_points).round().astype(np.int64))
-    return {name: values[kept] for name, values in columns.items()}
-
-
-def _ascends(x: Array) -> bool:
-    span = float(x[-1]) - float(x[0])
-    return math.isfinite(span) and bool(np.all(x[1:] >= x[:-1]))
-
-
-def _starts(x: Array, buckets: int) -> Array:
-    """Where each bucket that has points begins."""
-    low, span = float(x[0]), float(x[-1]) - float(x[0])
-    part = (x.astype("f8") - low) / span if span else np.arange(len(x)) / len(x)
-    bucket = np.minimum((part * buckets).astype(np.int64), buckets - 1)
-    return np.flatnonzero(np.diff(bucket, prepend=-1))
-
-
-def _extremes(values: Array, starts: Array) -> Array:
-    """The first lowest, first highest and first NaN point of each bucket."""
-    nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
-    counts = np.diff(starts, append=len(values))
-    found = [_firsts(nan, starts)]
-    for extreme, never in ((np.minimum, np.inf), (np.maximum, -np.inf)):
-        known = np.where(nan, values.dtype.type(never), values) if nan.any() else values
-        found.append(_firsts((known == np.repeat(extreme.reduceat(known, starts), counts)) & ~nan, starts))
-    return np.concatenate(found)
-
-
-def _firsts(wanted: Array, starts: Array) -> Array:
-    """The first wanted point of each bucket that has one."""
-    points = np.flatnonzero(wanted)
-    _, first = np.unique(np.searchsorted(starts, points, side="right"), return_index=True)
-    return points[first]
 
 
 def _length(columns: Mapping[str, Array]) -> int:

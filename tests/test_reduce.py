@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from streamvis.columns import Array
 from streamvis.errors import UsageError
-from streamvis.reduce import Condition, Reducer, Reduction, Windows, meeting, thinned, windowed_means, within
+from streamvis.reduce import Condition, Reducer, Reduction, Windows, meeting, windowed_means, within
+from streamvis.thinning import Course, Thinner, thinned
 
 floats = st.floats(allow_nan=True, allow_infinity=True, width=32)
 series = st.integers(0, 60).flatmap(
@@ -177,14 +178,31 @@ def slow_thinning(columns: dict[str, Array], max_points: int) -> list[int]:
     return sorted(kept)
 
 
-@given(series, st.booleans(), st.integers(2, 40))
-def test_thinning_keeps_what_a_line_shows(columns: dict[str, Array], ascending: bool, max_points: int) -> None:
-    """First, last, and of each bucket the lowest, the highest and a break; never more than asked, always in order."""
+@given(series, st.booleans(), st.integers(2, 40), st.lists(st.integers(0, 60), max_size=6))
+def test_thinning_keeps_what_a_line_shows(
+    columns: dict[str, Array], ascending: bool, max_points: int, cuts: list[int]
+) -> None:
+    """First, last, and of each bucket the lowest, the highest and a break; never more than asked, always in order.
+
+    However the series is cut.
+    """
     if ascending:
         columns = {**columns, "x": np.sort(columns["x"])}
     kept = thinned(columns, "x", max_points)
     assert len(kept["x"]) <= max_points
     assert rows(kept) == [rows(columns)[point] for point in slow_thinning(columns, max_points)]
+    length = len(columns["x"])
+    pieces = [
+        {name: values[first:last] for name, values in columns.items()}
+        for first, last in pairwise([0, *sorted(min(cut, length) for cut in cuts), length])
+    ]
+    course = Course("x")
+    for piece in pieces:
+        course.feed(piece)
+    thinner = Thinner(course, max_points)
+    for piece in pieces:
+        thinner.feed(piece)
+    assert rows(thinner.finish() or columns) == rows(kept)
 
 
 def test_every_spike_and_break_survives() -> None:

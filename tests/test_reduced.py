@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import pairwise
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from streamvis.codec import decode, encode
 from streamvis.columns import Array, Block
+from streamvis.points import join_series
 from streamvis.reduce import Condition, Reduction
 from streamvis.server.reduced import reduced
 from streamvis.storage import MemoryStore, SqliteStore, Store
@@ -162,6 +164,40 @@ def test_many_points_of_few_bytes_come_in_pieces() -> None:
     blocks = list(filter(None, reduced(store, topic, 0, store.seq(), Reduction(window=1))))
     assert sum(block.n for block in blocks) == 1 << 22
     assert max(block.size for block in blocks) < 2 << 20
+
+
+@settings(max_examples=60, deadline=None)
+@given(pieces, st.integers(2, 60), st.sampled_from([0, 30, 1 << 20]), st.booleans())
+def test_a_topic_is_thinned_as_its_series_are(written: list[Piece], max_points: int, held: int, sqlite: bool) -> None:
+    """Whether its points are held for the second round or read again, whatever blocks they lie in."""
+    blocks = [block_of(10 * number, piece) for number, piece in enumerate(written)]
+    reduction = Reduction(max_points=max_points)
+    whole = {
+        index: {name: values.astype("f8") for name, values in columns.items()}
+        for index, columns in join_series(blocks).items()
+    }
+    with pytest.MonkeyPatch.context() as patch, stored(blocks, sqlite) as (store, _):
+        patch.setattr("streamvis.server.reduced.HELD_VALUES", held)
+        found = fetched(store, reduction, 0, store.seq())
+    assert found == {index: rows for index in sorted(whole) if (rows := _rows(reduction.apply(whole[index])))}
+
+
+def test_thinning_a_long_series_takes_little_memory() -> None:
+    """The points that are kept and a piece at a time, not the series: of 2**22 points, 64 MiB, a few MiB."""
+    store, stream = MemoryStore(), StoreStream()
+    append(store, stream.next(declare=[loss()]))
+    for start in range(0, 1 << 22, 1 << 18):
+        x = np.arange(start, start + (1 << 18))[None]
+        append(store, stream.next(encode(Block(1, 0, {"x": x, "y": np.zeros((1, 1))}))))
+    (topic,) = store.catalog().topics
+    tracemalloc.start()
+    try:
+        blocks = list(filter(None, reduced(store, topic, 0, store.seq(), Reduction(max_points=1000))))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 300 < sum(block.n for block in blocks) <= 1000
+    assert peak < 40 << 20
 
 
 def test_extents_say_where_the_points_lie() -> None:

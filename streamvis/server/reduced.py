@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,9 +19,17 @@ from streamvis.points import join_series
 from streamvis.records import Topic
 from streamvis.reduce import Reducer, Reduction, next_window
 from streamvis.storage.base import Extent, Store
+from streamvis.thinning import Course, Thinner
 
 PIECE_VALUES = 1 << 18
 """About how many values, columns times points, are decoded and sent at a time."""
+
+
+HELD_VALUES = 1 << 20
+"""About how many values are held for a thinning; more are read twice."""
+
+_Points: TypeAlias = tuple[int, dict[str, Array]]
+"""An index and its next points, or the first."""
 
 
 def reduced(store: Store, topic: Topic, after: int, upto: int, reduction: Reduction) -> Iterator[EncodedBlock | None]:
@@ -28,9 +37,21 @@ def reduced(store: Store, topic: Topic, after: int, upto: int, reduction: Reduct
 
     None now and then, so that whoever iterates over a long series may do something else, or stop.
     """
+    if reduction.max_points:
+        found = _thinned(store, topic, after, upto, reduction)
+    else:
+        found = _reduced(store, topic, after, upto, reduction)
+    for points in found:
+        if points is None:
+            yield None
+        else:
+            yield from _encoded(topic, *points)
+
+
+def _reduced(store: Store, topic: Topic, after: int, upto: int, reduction: Reduction) -> Iterator[_Points | None]:
+    """All steps but the thinning."""
     resume = _resume(store, topic.id, after, reduction)
     reducers: dict[int, Reducer] = {}
-    kept: dict[int, list[dict[str, Array]]] = {}
     for start, stop in ((resume.number, after), (after, upto)):
         for piece in _pieces(store.blocks(topic.id, start, stop), topic):
             if piece is None:
@@ -40,15 +61,36 @@ def reduced(store: Store, topic: Topic, after: int, upto: int, reduction: Reduct
             if index not in reducers:
                 reducers[index] = Reducer(reduction, resume.start(index))
             points = reducers[index].feed(columns)
-            if start < after or not _length(points):  # else it was sent before, or there is nothing to send
-                continue
-            if reduction.max_points:
-                kept.setdefault(index, []).append(points)
-            else:
-                yield from _encoded(topic, index, points)
-    for index, pieces in sorted(kept.items()):
-        joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in topic.columns}
-        yield from _encoded(topic, index, reduction.thin(joined))
+            if start >= after and _length(points):  # else it was sent before, or there is nothing to send
+                yield index, points
+
+
+def _thinned(store: Store, topic: Topic, after: int, upto: int, reduction: Reduction) -> Iterator[_Points | None]:
+    """All steps; the last takes two rounds, the second over what is held or, if that would be much, read again."""
+    courses: dict[int, Course] = {}
+    held: list[_Points | None] = []
+    values = 0
+    for points in _reduced(store, topic, after, upto, reduction):
+        if points is None:
+            yield None
+            continue
+        index, columns = points
+        courses.setdefault(index, Course(reduction.x)).feed(columns)
+        values += _length(columns) * len(columns)
+        if values <= HELD_VALUES:
+            held.append(points)
+        else:
+            held.clear()
+    thinners = {index: Thinner(courses[index], reduction.max_points) for index in sorted(courses)}
+    for points in held if values <= HELD_VALUES else _reduced(store, topic, after, upto, reduction):
+        if points is None:
+            yield None
+        else:
+            index, columns = points
+            thinners[index].feed(columns)
+    for index, thinner in thinners.items():
+        if columns := thinner.finish():
+            yield index, columns
 
 
 @dataclass(frozen=True, slots=True)
