@@ -128,10 +128,35 @@ def test_a_damaged_block_is_named(whole: bytes, restored: Callable[[bytes], Path
             assert len(series(store.blocks(2, 0, store.seq()))[0]) == 3000 + 20
 
 
+@pytest.mark.parametrize(
+    ("change", "what", "scope"),
+    [
+        ("topic SET name = 'losr' WHERE id = 1", "topic 1", "run"),
+        ("topic SET scope = 'rum' WHERE id = 1", "topic 1", "rum"),
+        ("""topic SET columns = '["x", "q"]' WHERE id = 1""", "topic 1", "run"),
+        ("topic SET columns = 'x' WHERE id = 1", "topic 1", "run"),
+        ("topic SET deleted = 1, changed = 9 WHERE id = 1", "topic 1", "run"),
+        ("""scope SET config = '{"lr": 9}'""", "the config of 'run'", "run"),
+        ("scope SET config = 'x'", "the config of 'run'", "run"),
+        ("scope SET name = 'rum'", "the config of 'rum'", "rum"),
+    ],
+)
+def test_a_damaged_topic_or_config_is_named(
+    whole: bytes, restored: Callable[[bytes], Path], change: str, what: str, scope: str
+) -> None:
+    """Also one that can be read, as something else."""
+    prefix = restored(whole)
+    with closing(sqlite3.connect(f"{prefix}.sqlite")) as connection, connection:
+        connection.execute(f"UPDATE {change}")
+    damage, *_ = check(prefix).damages  # and the blocks of a topic that cannot be read
+    assert (damage.what, damage.scope) == (what, scope)
+
+
 def everything(prefix: Path) -> Iterator[object]:
-    """All points of all topics of a store that opens."""
+    """All points of all topics of a store that opens, all topics and all configs."""
     with closing(SqliteStore(prefix)) as store:
-        yield store.seq()
+        yield store.catalog()
+        yield store.catalog(after=1)
         for topic in (1, 2):
             yield series(store.blocks(topic, 0, store.seq()))
 
@@ -152,7 +177,7 @@ def outcome(prefix: Path, expected: list[object]) -> str:
 
 
 def test_a_byte_that_was_altered_anywhere_is_refused_or_named(whole: bytes, restored: Callable[[bytes], Path]) -> None:
-    """Or it changes none of the points, as where nothing is stored."""
+    """Or it changes nothing that is read, as where nothing is stored."""
     expected = list(everything(restored(whole)))
     chance, outcomes = random.Random(5), dict[str, int]()
     places = [*range(0, 100, 7), *(chance.randrange(len(whole)) for _ in range(180))]

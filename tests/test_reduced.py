@@ -197,7 +197,7 @@ def test_thinning_a_long_series_takes_little_memory() -> None:
     finally:
         tracemalloc.stop()
     assert 300 < sum(block.n for block in blocks) <= 1000
-    assert peak < 40 << 20
+    assert peak < 30 << 20
 
 
 def test_extents_say_where_the_points_lie() -> None:

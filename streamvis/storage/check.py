@@ -1,7 +1,7 @@
 """Reads everything in the file of a SqliteStore and says what is damaged, without changing it.
 
 SQLite's own check finds what is wrong with the pages, the rows and their order; the CRC of each block, and of the list
-of its parts, finds what is wrong with its points.
+of its parts, finds what is wrong with its points, that of each topic and config what is wrong with those.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from streamvis.codec import EncodedBlock, decode
 from streamvis.errors import MalformedError, NotFoundError, StoreDamagedError
 from streamvis.storage.merging import unpack_parts
+from streamvis.storage.sql import row_crc
 from streamvis.storage.sqlite import check_clock, check_format, check_tables, translated
 from streamvis.wire import load_config
 
@@ -102,17 +103,22 @@ class _Check:
                 self._report.damages += [Damage("the file", fault) for fault in faults if not fault.startswith("***")]
 
     def _read_topics(self) -> None:
-        for id_, scope, name, columns in self._session.execute("SELECT id, scope, name, columns FROM topic"):
+        for *row, crc in self._session.execute("SELECT id, scope, name, columns, deleted, changed, crc FROM topic"):
+            id_, scope, name, columns, *_ = row
             try:
                 self._topics[id_] = scope, name, list(json.loads(columns))
-            except (TypeError, ValueError) as error:
-                self._note(Damage(f"topic {id_}", f"its columns cannot be read: {error}", 0, str(scope), str(name)))
+                if self._topics[id_][2]:  # else it was purged, and nothing of it is read any more
+                    _check_crc(row, crc)
+            except (MalformedError, TypeError, ValueError) as error:
+                self._note(Damage(f"topic {id_}", f"it cannot be read: {error}", 0, str(scope), str(name)))
         self._report.topics = len(self._topics)
 
     def _read_configs(self) -> None:
-        for scope, config in self._session.execute("SELECT name, config FROM scope"):
+        for *row, crc in self._session.execute("SELECT name, config, changed, crc FROM scope"):
+            scope, config, _ = row
             try:
                 load_config(config)
+                _check_crc(row, crc)
             except (MalformedError, TypeError) as error:
                 self._note(Damage(f"the config of {scope!r}", str(error), 0, str(scope)))
 
@@ -163,6 +169,11 @@ def _next(seq: object, last: int) -> int:
     if not isinstance(seq, int) or seq <= last:
         raise sqlite3.DatabaseError(f"row {seq} follows row {last}")
     return seq
+
+
+def _check_crc(row: Sequence[Any], crc: object) -> None:
+    if row_crc(row) != crc:
+        raise MalformedError("its CRC does not match")
 
 
 def _check_points(block: EncodedBlock, columns: Sequence[str] | None) -> int:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, ClassVar
+from zlib import crc32
 
 from streamvis.codec import EncodedBlock
 from streamvis.errors import MalformedError, NotFoundError, StoreDamagedError, UsageError
@@ -54,10 +55,11 @@ SCHEMA = (
     """
 CREATE TABLE clock  (shard INTEGER PRIMARY KEY, seq BIGINT NOT NULL, floor BIGINT NOT NULL DEFAULT 0);
 CREATE TABLE scope  (shard INTEGER NOT NULL, name TEXT PRIMARY KEY, config TEXT NOT NULL, changed BIGINT NOT NULL,
-                     deleted_config TEXT, config_deleted_at DOUBLE PRECISION);
+                     crc BIGINT NOT NULL, deleted_config TEXT, config_deleted_at DOUBLE PRECISION);
 CREATE INDEX scope_changed ON scope (changed);
 CREATE TABLE topic  (shard INTEGER NOT NULL, id {key}, scope TEXT NOT NULL, name TEXT NOT NULL, columns TEXT NOT NULL,
-                     deleted BOOLEAN NOT NULL, changed BIGINT NOT NULL, deleted_at DOUBLE PRECISION);
+                     deleted BOOLEAN NOT NULL, changed BIGINT NOT NULL, crc BIGINT NOT NULL,
+                     deleted_at DOUBLE PRECISION);
 CREATE UNIQUE INDEX topic_live ON topic (scope, name) WHERE NOT deleted;
 CREATE INDEX topic_trash ON topic (scope) WHERE deleted;
 CREATE INDEX topic_changed ON topic (changed);
@@ -89,13 +91,13 @@ _PUT_NUMBER = (
     "INSERT INTO writer (shard, id, number) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET number = excluded.number"
 )
 _PUT_TOPIC = (
-    "INSERT INTO topic (shard, id, scope, name, columns, deleted, changed, deleted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (id) DO UPDATE SET deleted = excluded.deleted, changed = excluded.changed, "
-    "deleted_at = excluded.deleted_at"
+    "INSERT INTO topic (shard, id, scope, name, columns, deleted, changed, crc, deleted_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = excluded.deleted, "
+    "changed = excluded.changed, crc = excluded.crc, deleted_at = excluded.deleted_at"
 )
 _PUT_CONFIG = (
-    "INSERT INTO scope (shard, name, config, changed) VALUES (?, ?, ?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET config = excluded.config, changed = excluded.changed"
+    "INSERT INTO scope (shard, name, config, changed, crc) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET config = excluded.config, changed = excluded.changed, crc = excluded.crc"
 )
 _PUT_BLOCK = (
     "INSERT INTO block (shard, seq, topic_id, idx, k, n, crc, columns, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -363,10 +365,15 @@ class SqlStore(Store):
     def _store(self, session: Session, plan: Plan) -> None:
         shard, now = self.shard, time.time()
         topics = (
-            (shard, t.id, t.scope, t.name, json.dumps(t.columns), t.deleted, seq, now if t.deleted else None)
+            (shard, *row, row_crc(row), now if t.deleted else None)
             for seq, t in plan.topics
+            for row in [(t.id, t.scope, t.name, json.dumps(t.columns), t.deleted, seq)]
         )
-        configs = ((shard, c.scope, dump_config(c.values).decode(), seq) for seq, c in plan.configs)
+        configs = (
+            (shard, *row, row_crc(row))
+            for seq, c in plan.configs
+            for row in [(c.scope, dump_config(c.values).decode(), seq)]
+        )
         numbers = ((shard, writer, number) for writer, number in plan.new_numbers.items())
         session.executemany(_PUT_TOPIC, topics)
         session.executemany(_PUT_CONFIG, configs)
@@ -483,6 +490,14 @@ class SqlStore(Store):
                 for index in range(first, first + k):
                     points[index] += n
         return dict(sorted(points.items()))
+
+
+def row_crc(row: Sequence[str | int]) -> int:
+    """The CRC32 of what a topic is (id, scope, name, columns, deleted, changed), or a config (scope, values, changed).
+
+    Reading does not look at it: `streamvis check` does.
+    """
+    return crc32("\0".join(str(int(field)) if isinstance(field, int) else field for field in row).encode())
 
 
 def _check_sound(block: EncodedBlock, seq: int) -> None:
