@@ -6,7 +6,7 @@ INTEGRATIONS := $(patsubst %/pyproject.toml,%,$(wildcard integrations/*/pyprojec
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,viewer $(INTEGRATIONS))
 PROTOC := PATH="$(CURDIR)/.venv-proto/bin:$$PATH" .venv-proto/bin/python -m grpc_tools.protoc -I. --python_out=. --mypy_out=.
 
-.PHONY: demo test check bench soak chaos fuzz proto docs
+.PHONY: demo test check bench soak chaos fuzz proto docs pictures
 
 demo: .venv/.demo
 	$(BIN)/streamvis demo $(ARGS)
@@ -38,6 +38,9 @@ proto: .venv-proto/.stamp
 
 docs: .venv/.test
 	$(BIN)/pytest tests/test_docs.py $(ARGS)
+
+pictures: .venv/.test .venv/.chromium
+	$(BIN)/python docs/pictures.py $(ARGS)
 
 .venv/.made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "streamvis needs Python 3.11: make PYTHON=python3.11")'

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from docs import pictures
 from streamvis import plugins
 from streamvis.server.run import serving
 from streamvis_viewer import layout, schema
@@ -48,14 +49,30 @@ def test_the_schemas_of_a_page_load(page: Path, tmp_path: Path) -> None:
         assert schema.load(file)
 
 
-def test_the_addresses_of_the_docs_describe_pages() -> None:
-    """Each line of the blocks of addresses, with the schema of their page; every key stands in one of them."""
-    page = ROOT / "docs" / "urls.md"
-    plots = schema.parse(_blocks(page, "yaml")[0], page.name)
-    addresses = "".join(_blocks(page, "url")).splitlines()
-    queries = [parse_qs(address.removeprefix("/?"), keep_blank_values=True) for address in addresses]
-    assert all(layout.parse(query, plots).cells for query in queries)
-    assert {key for query in queries for key in query} == {*layout.KEYS} - {"gl"}
+@pytest.mark.parametrize("page", pictures.PAGES, ids=lambda page: str(page.name))
+def test_each_example_has_a_picture(page: Path) -> None:
+    """Which follows it, and is no larger than it must be; there are no others."""
+    found = list(pictures.examples(page))
+    assert len(found) == len(_blocks(page, "url")) + (len(_blocks(page, "yaml")) if page.stem == "schema" else 0)
+    assert all(example.picture.stat().st_size < 64 * 1024 for example in found)
+    shown = {example.picture for page in pictures.PAGES for example in pictures.examples(page)}
+    assert shown == set((ROOT / "docs" / "pictures").iterdir())
+
+
+def test_every_key_of_an_address_stands_in_an_example() -> None:
+    """But that of machines with a graphics card."""
+    addresses = "".join(_blocks(ROOT / "docs" / "urls.md", "url")).splitlines()
+    queries = [parse_qs(urlsplit(address).query, keep_blank_values=True) for address in addresses]
+    assert {key for query in queries for key in query} - {"colour"} == {*layout.KEYS} - {"gl"}
+
+
+@pytest.mark.browser
+def test_the_examples_draw() -> None:
+    """Each schema and each address that has a picture, with the runs of the pictures; the wrong one is refused."""
+    refused = {
+        example.picture.stem for example, page in pictures.opened(pictures.PAGES) if page.locator(".document").count()
+    }
+    assert refused == {"refused"}
 
 
 def test_the_messages_of_the_docs_are_those_of_the_code() -> None:

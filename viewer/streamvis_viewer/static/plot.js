@@ -1,6 +1,6 @@
 // One plot of the page: its data, its sliders, which of its series are shown, and in which colours.
 
-import {css} from "./colors.js";
+import {compare, css} from "./colors.js";
 import {PlotData} from "./data.js";
 import {LABEL, VALUES} from "./rows.js";
 import {Slider} from "./slider.js";
@@ -92,7 +92,7 @@ export class Plot {
 
   mask() {
     const rows = this.shownRows;
-    const only = this.single && rows.length > 1 ? rows[0] : null;
+    const only = this.single && rows.length > 1 ? rows.reduce((first, row) => (compare(row[LABEL], first[LABEL]) < 0 ? row : first)) : null;
     const caption = this.cell.querySelector(".caption");
     caption.hidden = !only;
     caption.textContent = only ? `${only[LABEL]}, the first of ${rows.length}` : "";
