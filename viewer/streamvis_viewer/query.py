@@ -13,7 +13,7 @@ from streamvis_viewer.faults import elided, perhaps, shown
 
 T = TypeVar("T")
 
-_COMMA = re.compile(r",(?![^(]*\))")  # but not one within parentheses
+_ITEM = re.compile(r",((?:\((?:\\.|[^()\\])*\)|[^,])*)", re.DOTALL)  # of which no comma within parentheses is an end
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Query:
         if not text and count > 1:
             self.fault(key, "nothing", f"{expected}, separated by commas")
             return [default] * count
-        parts = [part.strip() for part in _COMMA.split(text)]
+        parts = [part.strip() for part in _ITEM.findall(f",{text}")]
         if len(parts) != count:
             self.fault(key, f"{len(parts)} in {shown(text)}", f"{expected}: {count}")
             return [default] * count

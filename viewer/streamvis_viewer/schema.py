@@ -40,16 +40,16 @@ class ConfigKey:
 KeyPart: TypeAlias = str | ConfigKey
 
 
-_KEY_ITEM = re.compile(r"\(([^()]+)\)|.", re.DOTALL)
+_KEY_ITEM = re.compile(r"\(((?:\\.|[^()\\])+)\)|.", re.DOTALL)
 
 
 def key_parts(value: Any) -> tuple[KeyPart, ...]:
     """A key function's parts from a string such as "sni" or "s(lr)", or a list such as [s, {config: lr}].
 
-    Raises ValueError.
+    Within the parentheses a backslash stands before further ones, and before itself. Raises ValueError.
     """
     if isinstance(value, str):
-        items = [ConfigKey(match[1]) if match[1] else match[0] for match in _KEY_ITEM.finditer(value)]
+        items = [ConfigKey(_unescaped(match[1])) if match[1] else match[0] for match in _KEY_ITEM.finditer(value)]
     else:
         items = list(value) if isinstance(value, (list, tuple)) else [value]
     parts = tuple(_key_part(item) for item in items)
@@ -60,7 +60,15 @@ def key_parts(value: Any) -> tuple[KeyPart, ...]:
 
 def key_text(parts: Iterable[KeyPart]) -> str:
     """A key function as a string, which `key_parts` reads."""
-    return "".join(f"({part.config})" if isinstance(part, ConfigKey) else part for part in parts)
+    return "".join(f"({_escaped(part.config)})" if isinstance(part, ConfigKey) else part for part in parts)
+
+
+def _escaped(config: str) -> str:
+    return re.sub(r"[()\\]", r"\\\g<0>", config)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 
 def _key_part(item: Any) -> KeyPart:

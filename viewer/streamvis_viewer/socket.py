@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
@@ -40,6 +40,7 @@ class DataSocket(WebSocketHandler):
         self._read_query = read_query
         self._access: Access = self.settings["access"]
         self._token = ""
+        self._shown = ""
         self._tab: Tab | None = None
         self._pump: asyncio.Task[None] | None = None
         self._painted = asyncio.Event()
@@ -61,9 +62,13 @@ class DataSocket(WebSocketHandler):
         if not self._access.is_page_token(self._token):
             self.close(_FOREIGN, "this page belongs to another viewer process: reload it")
             return
-        with self._closing_on_error():
+        try:
             self._tab = Tab(self._views, *self._read_query(decoded(self.request.query_arguments)))
-            self._pump = asyncio.create_task(self._send(self._tab))
+        except UrlError as error:  # the plot was inferred, and its data is gone
+            self.close(_NO_PAGE, str(error).encode()[:_REASON_BYTES].decode(errors="ignore"))
+            return
+        self._shown = self.request.query
+        self._pump = asyncio.create_task(self._send(self._tab))
 
     def on_message(self, message: str | bytes) -> None:
         """What the browser says; anything but these words is none of ours, and means nothing."""
@@ -71,8 +76,7 @@ class DataSocket(WebSocketHandler):
         if word == "painted":
             self._painted.set()
         elif word == "query" and self._tab:
-            with self._closing_on_error():
-                self._tab.change(*self._read_query(read_query_string(rest)))
+            self._change(self._tab, rest)
         elif word == "look" and self._tab:
             with contextlib.suppress(ValueError):
                 self._tab.look(*Look.read(rest))
@@ -85,12 +89,17 @@ class DataSocket(WebSocketHandler):
         if self._tab:
             self._tab.close()
 
-    @contextlib.contextmanager
-    def _closing_on_error(self) -> Iterator[None]:
+    def _change(self, tab: Tab, query: str) -> None:
+        """A slip in one of the page's fields changes nothing, and is said there."""
         try:
-            yield
-        except UrlError as error:  # the plot was inferred, and its data is gone
-            self.close(_NO_PAGE, str(error).encode()[:_REASON_BYTES].decode(errors="ignore"))
+            tab.change(*self._read_query(read_query_string(query)))
+        except UrlError as error:
+            problems = {
+                problem.key: f"found {problem.found}; expected {problem.expected}" for problem in error.problems
+            }
+            tab.refuse({"query": query, "shown": self._shown, "problems": problems})
+        else:
+            self._shown = query
 
     async def _send(self, tab: Tab) -> None:
         with contextlib.suppress(WebSocketClosedError):

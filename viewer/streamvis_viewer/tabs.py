@@ -247,12 +247,14 @@ class Tab:
         self._page = page, plots
         self._shown = self._show(page, plots)
         self._status: dict[str, Any] = {}
+        self._refused: Mapping[str, Any] | None = None
 
     def frames(self) -> list[Frame]:
         """What has changed since the last call."""
         news = [frame for number, shown in enumerate(self._shown) for frame in shown.news(number)]
         status = page_note(self._views.server, [shown.view for shown in self._shown])
         status |= self._views.describe(*self._page)
+        status["refused"] = self._refused
         if status != self._status:
             self._status = status
             news.insert(0, frames.note(frames.PAGE, status))
@@ -268,12 +270,18 @@ class Tab:
         if len(page.cells) != len(self._shown):
             raise UrlError([Problem("rows, cols", "another layout", "the one that this page has")], ())
         self._page = page, plots
+        self._refused = None
         before, self._shown = self._shown, self._show(page, plots)
         self._views.release(shown.view for shown in before)
         for shown, old in zip(self._shown, before, strict=True):
             if shown.view is old.view:
                 shown.mark, shown.look, shown.answered = old.mark, old.look, old.answered
                 shown.named = old.named if shown.labels is old.labels else None
+        self.changed.set()
+
+    def refuse(self, reason: Mapping[str, Any]) -> None:
+        """Says why it goes on to show what it shows, until it is changed."""
+        self._refused = reason
         self.changed.set()
 
     def look(self, plot: int, look: Look) -> None:

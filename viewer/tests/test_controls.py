@@ -53,7 +53,7 @@ def data() -> Iterator[ServerThread]:
     with data_serving("memory:") as server:
         for number in (1, 2, 3):
             with DataLogger(f"run{number}", grpc_uri=server.uri) as logger:
-                logger.write_config({"lr": 10.0**-number, "kind": "ab"[number % 2]})
+                logger.write_config({"lr": 10.0**-number, "kind": "ab"[number % 2], "f(x, y)": number})
                 logger.write("loss", x=np.arange(1, 101), y=np.full(100, float(number)))
                 times = 1.79e9 + np.arange(60) * 60.0
                 logger.write("timed", step=np.arange(60), value=np.arange(60.0), time=times, epoch=np.arange(60) / 10)
@@ -552,6 +552,46 @@ def test_scopes_and_windows_are_chosen_on_the_page(view: Open) -> None:
     page.page.get_by_role("textbox", name="Scopes").fill("")
     page.press("Enter")
     expect(page.page.locator("#counts")).to_have_text("3 series · 300 points")
+
+
+def test_a_slip_in_the_menu_is_said_there_and_the_page_goes_on(view: Open) -> None:
+    """What the server refuses is taken back, in the address too; the text stays, and can be mended."""
+    page = view("rows=loss&window=2")
+    page.page.locator("#data").click()
+    scopes = page.page.get_by_role("textbox", name="Scopes")
+    scopes.fill("run(")
+    page.press("Enter")
+    expect(page.page.locator(".menu .error")).to_contain_text("found 'run(', which RE2 refuses: missing )")
+    page.says("scopes")
+    assert page.page.locator("#connection").text_content() == "live"
+    assert page.page.locator("#banner").is_hidden()
+    expect(page.page.locator("#counts")).to_have_text("3 series · 150 points")
+    scopes.fill("run1")
+    expect(page.page.locator(".menu .error")).to_have_count(0)
+    page.press("Enter")
+    expect(page.page.locator("#counts")).to_have_text("1 series · 50 points")
+    page.says("scopes", "run1")
+    points = page.page.get_by_role("spinbutton", name="points")
+    points.fill("3000000000")
+    page.press("Enter")
+    assert points.evaluate("field => field.validity.rangeOverflow")
+    page.again()
+    assert (page.query("scopes"), page.query("window")) == (["run1"], ["2"])
+
+
+def test_a_hyperparameter_may_have_any_name(view: Open) -> None:
+    """One with parentheses and a comma colours too."""
+    page = view("rows=loss,more")
+    page.page.locator("#data").click()
+    page.page.get_by_role("combobox", name="Colour by").select_option(label="f(x, y)")
+    expect(page.page.locator("#runs .label")).to_have_text(["f(x, y)=1", "f(x, y)=2", "f(x, y)=3"])
+    page.again()
+    expect(page.page.locator("#runs .label")).to_have_text(["f(x, y)=1", "f(x, y)=2", "f(x, y)=3"])
+    page.page.locator("#data").click()
+    assert (
+        page.page.get_by_role("combobox", name="Colour by").evaluate("menu => menu.selectedOptions[0].text")
+        == "f(x, y)"
+    )
 
 
 def test_another_column_may_be_the_horizontal_one(view: Open) -> None:

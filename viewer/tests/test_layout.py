@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamvis_viewer.layout import AXES, KEYS, Page, parse
 from streamvis_viewer.query import UrlError
-from streamvis_viewer.schema import ConfigKey, Plot, Schema
+from streamvis_viewer.schema import ConfigKey, Plot, Schema, key_text
 
 SCHEMA = Schema({name: Plot(columns=["x", "y"], names=f"default-{name}") for name in "ABC"}, "plots.yaml")
 
@@ -125,6 +125,14 @@ def test_what_the_server_needs_of_the_controls_is_read() -> None:
     assert [cell.color for cell in page.cells] == [("s", ConfigKey("opt.lr"), ConfigKey("a,b")), ("n",)]
     plain = parse({"rows": ["A"]}, SCHEMA)
     assert plain == Page("rows", plain.tracks)
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=64))
+def test_any_hyperparameter_may_stand_in_the_address(keys: list[str]) -> None:
+    """Within parentheses, those of its own name marked."""
+    color = ",".join(key_text([ConfigKey(key)]) for key in keys)
+    cells = parse({"rows": [",".join("A" * len(keys))], "color": [color]}, SCHEMA).cells
+    assert [cell.color for cell in cells] == [(ConfigKey(key),) for key in keys]
 
 
 @pytest.mark.parametrize(

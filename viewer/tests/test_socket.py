@@ -125,17 +125,43 @@ def test_a_changed_address_changes_what_is_sent(data: ServerThread, url: str) ->
     visit(url, "rows=loss,other", script)
 
 
-def test_an_address_that_describes_no_page_closes_the_socket(url: str) -> None:
-    """With the code that tells the page to reload, which then says what is wrong."""
+@pytest.mark.parametrize(
+    ("query", "key"), [("rows=loss&scopes=run(", "scopes"), ("rows=nothing", "rows"), ("rows=loss;loss", "rows, cols")]
+)
+def test_a_wrong_query_is_said_and_leaves_what_is_shown(data: ServerThread, url: str, query: str, key: str) -> None:
+    """The page learns what it asked for, why that is refused, and what goes on; the next right one is taken."""
+    write(data.uri, "loss", 10)
 
     async def script(page: Page) -> None:
-        await page.say("query rows=nothing")
-        while await asyncio.wait_for(page.read(), 20) is not None:
-            pass
-        assert page.connection.close_code == 4404
-        assert "nothing" in str(page.connection.close_reason)
+        await page.read_until(lambda: page.points == {0: 10})
+        await page.say("query rows=loss&smooth=0.5")
+        await page.say(f"query {query}")
+        await page.read_until(lambda: bool(page.status["refused"]))
+        refused = page.status["refused"]
+        assert (refused["query"], refused["shown"]) == (query, "rows=loss&smooth=0.5")
+        assert list(refused["problems"]) == [key]
+        assert refused["problems"][key].startswith("found ")
+        await asyncio.to_thread(write, data.uri, "loss", 5)
+        await page.read_until(lambda: page.points == {0: 15})
+        await page.say("query rows=loss&scopes=other")
+        await page.read_until(lambda: page.points == {0: 0})
+        assert page.status["refused"] is None
 
     visit(url, "rows=loss", script)
+
+
+def test_an_address_that_describes_no_page_closes_the_socket(url: str) -> None:
+    """With the code that tells the page to reload, which then says what is wrong."""
+    token = token_of(url, "rows=loss")
+
+    async def run() -> None:
+        page = await opened(url, "rows=nothing", token)
+        assert await asyncio.wait_for(page.read(), 20) is None
+        assert page.connection.close_code == 4404
+        assert "nothing" in str(page.connection.close_reason)
+        await hang_up(page.connection)
+
+    asyncio.run(run())
 
 
 def test_words_that_no_page_says_mean_nothing(data: ServerThread, url: str) -> None:

@@ -4,6 +4,7 @@ import {make} from "./dom.js";
 import {Menu} from "./menu.js";
 
 const KEYS = [["", "as in the schema"], ["s", "scope"], ["n", "name"], ["i", "index"], ["sn", "scope and name"], ["si", "scope and index"], ["sni", "scope, name and index"]];
+const MOST_POINTS = 2 ** 31 - 1; // as in layout.py
 const FATES = [["lines", "a line for each value"], ["filter", "slider"], ["ignore", "ignored"]];
 
 export class DataMenu extends Menu {
@@ -23,6 +24,14 @@ export class DataMenu extends Menu {
     if (JSON.stringify(note) === JSON.stringify(this.#note)) return;
     this.#note = note;
     this.refresh();
+  }
+
+  /** Says below a key's field why it is not taken; whether it has such a field in sight. */
+  refuse(key, text) {
+    const input = this.find(`[name="${key}"]`);
+    input?.setCustomValidity(text);
+    input?.after(make("p", {className: "error", role: "alert"}, text));
+    return Boolean(input);
   }
 
   #items() {
@@ -48,12 +57,12 @@ export class DataMenu extends Menu {
   }
 
   #colour() {
-    const chosen = this.#state.get("color")[0]?.split(/,(?![^(]*\))/)[0] ?? "";
-    const known = [...KEYS, ...this.#note.configs.map(key => [`(${key})`, key])];
+    const chosen = this.#state.get("color")[0] ?? "";
+    const known = [...KEYS, ...this.#note.configs.map(key => [`(${key.replace(/[()\\]/g, "\\$&")})`, key])];
     if (!known.some(([key]) => key === chosen)) known.push([chosen, chosen]);
     const menu = make("select", {"aria-label": "Colour by"}, ...known.map(([value, name]) => make("option", {value, selected: value === chosen}, name)));
     menu.addEventListener("change", () => {
-      this.#state.set({color: menu.value ? [this.#plots.map(() => menu.value).join(",")] : []});
+      this.#state.set({color: menu.value ? this.#plots.map(() => menu.value) : []});
     });
     return menu;
   }
@@ -74,20 +83,26 @@ export class DataMenu extends Menu {
 
   #windows() {
     const field = (key, label) => {
-      const input = make("input", {type: "number", min: 1, step: 1, value: this.#state.get(key) || "", placeholder: key === "window" ? "off" : "window", "aria-label": label});
+      const input = make("input", {type: "number", min: 1, max: MOST_POINTS, step: 1, value: this.#state.get(key) || "", placeholder: key === "window" ? "off" : "window", "aria-label": label});
       return [make("span", {}, label), input];
     };
     const [windowLabel, size] = field("window", "points");
     const [strideLabel, stride] = field("stride", "every");
-    const read = input => (input.value !== "" && input.checkValidity() ? input.valueAsNumber : 0);
+    const read = input => (input.value === "" ? 0 : input.valueAsNumber);
     for (const input of [size, stride]) {
-      input.addEventListener("change", () => this.#state.set({window: read(size), stride: read(size) ? read(stride) : 0}));
+      input.addEventListener("change", () => {
+        if (input.reportValidity()) this.#state.set({window: read(size), stride: read(size) ? read(stride) : 0});
+      });
     }
     return make("div", {className: "row"}, make("label", {}, windowLabel, size), make("label", {}, strideLabel, stride));
   }
 
   #scopes() {
-    const input = make("input", {type: "text", value: this.#state.get("scopes"), spellcheck: false, "aria-label": "Scopes, a regular expression"});
+    const input = make("input", {type: "text", name: "scopes", value: this.#state.get("scopes"), spellcheck: false, "aria-label": "Scopes, a regular expression"});
+    input.addEventListener("input", () => {
+      input.setCustomValidity("");
+      input.parentNode.querySelector(".error")?.remove();
+    });
     input.addEventListener("change", () => this.#state.set({scopes: input.value || ".*"}));
     return input;
   }

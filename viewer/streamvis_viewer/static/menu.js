@@ -35,6 +35,11 @@ export class Menu {
     this.#button.setAttribute("aria-expanded", false);
   }
 
+  /** An element of it, if it is open. */
+  find(selector) {
+    return this.#panel?.querySelector(selector) ?? null;
+  }
+
   /** Its children anew, if it is open. */
   refresh() {
     this.#panel?.replaceChildren(...this.#fill());

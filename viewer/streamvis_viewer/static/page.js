@@ -20,6 +20,7 @@ import {Status} from "./status.js";
 import {adoptStock} from "./stock.js";
 import {Theme} from "./theme.js";
 import {Timelines} from "./timeline.js";
+import {toast} from "./toast.js";
 import {wireToolbar} from "./toolbar.js";
 import {Visibility} from "./visibility.js";
 
@@ -50,7 +51,7 @@ class Page {
     const visibility = new Visibility(state, () => this.#mask());
     this.state = state;
     this.visibility = visibility;
-    const keyOf = index => state.get("color")[0]?.split(/,(?![^(]*\))/)[index]?.trim();
+    const keyOf = index => state.get("color")[index];
     const controls = {state, timelines, isShown: row => visibility.isShown(row), keyOf};
     this.plots = views.map((view, i) => new Plot(i, view, cells[i], settings.plots[i], colors, controls));
     this.theme = new Theme(state, this.plots.map(plot => plot.model), dark => this.#recolor(colors, dark));
@@ -114,6 +115,12 @@ class Page {
     for (const timeline of this.timelines.all) timeline.step(by);
   }
 
+  /** What the server refuses is taken back, and said in the field that it was written in. */
+  undo({shown, query, problems}) {
+    if (!this.state.undo(shown, query).length) return;
+    for (const [key, text] of Object.entries(problems)) if (!this.dataMenu.refuse(key, text)) toast(`${key}: ${text}`);
+  }
+
   /** Escape: closes pinned values, else the plot that shows alone. */
   leave() {
     if (!this.readout.clear()) this.state.set({focus: 0});
@@ -154,6 +161,7 @@ async function apply(page, status, {op, plot, arrays}) {
     if (note.schema?.changed) return reload(page.state);
     status.show(note, page.plots);
     page.dataMenu.show(note);
+    if (note.refused) page.undo(note.refused);
   } else {
     page.plots[plot].apply(op, arrays);
   }

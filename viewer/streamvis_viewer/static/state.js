@@ -19,6 +19,8 @@ const perPlot = (read, write) => ({
 
 const range = perPlot(part => (part ? part.split(":").map(Number) : null), pair => (pair ? pair.join(":") : ""));
 
+const KEY_FUNCTION = /,((?:\((?:\\.|[^()\\])*\)|[^,])*)/gs; // of which no comma within parentheses is an end, as in query.py
+
 /** Columns with a value each; a column's name may hold a colon. */
 const values = {
   read: ([value]) => Object.fromEntries(value.split(",").map(pair => [pair.slice(0, pair.lastIndexOf(":")), Number(pair.slice(pair.lastIndexOf(":") + 1))])),
@@ -34,7 +36,7 @@ const CODECS = {
   stride: number,
   filter: list,
   ignore: list,
-  color: texts, // read and written by whole: the server knows its grammar
+  color: {read: ([value]) => [...`,${value}`.matchAll(KEY_FUNCTION)].map(([, part]) => part.trim()), write: parts => [parts.join(",")]},
   smooth: number,
   xrange: range,
   yrange: range,
@@ -70,10 +72,12 @@ export class State {
       xrange: Array(plots).fill(null), yrange: Array(plots).fill(null), fit: "all", at: {}, speed: 8,
       group: "label", runs: "", hide: [], only: [], link: "none", cross: "on", drag: "pan", focus: 0, theme: "auto", panel: null,
     };
-    for (const [key, codec] of Object.entries(CODECS)) {
-      const given = this.#pairs.getAll(key);
-      this.#values[key] = given.length ? codec.read(given) : this.#defaults[key];
-    }
+    for (const key of Object.keys(CODECS)) this.#values[key] = this.#read(this.#pairs, key);
+  }
+
+  #read(pairs, key) {
+    const given = pairs.getAll(key);
+    return given.length ? CODECS[key].read(given) : this.#defaults[key];
   }
 
   get(key) {
@@ -104,6 +108,14 @@ export class State {
 
   reset(...keys) {
     this.set(Object.fromEntries(keys.map(key => [key, this.#defaults[key]])));
+  }
+
+  /** Takes back what made the server's query another, but for what has changed again since; gives the keys of that. */
+  undo(before, after) {
+    const [old, now] = [new URLSearchParams(before), new URLSearchParams(after)];
+    const keys = SERVER_KEYS.filter(key => !equal(this.#read(old, key), this.#read(now, key)) && equal(this.#read(now, key), this.#values[key]));
+    this.set(Object.fromEntries(keys.map(key => [key, this.#read(old, key)])));
+    return keys;
   }
 
   /** Calls `act` whenever one of the keys has changed. */
