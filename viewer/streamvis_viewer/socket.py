@@ -32,6 +32,7 @@ class DataSocket(WebSocketHandler):
     """Sends a tab its frames. The query says what the tab shows, the page's signed token that it may.
 
     The page answers `painted`, sends `query …` when its address has changed, and `look …` for the points of a window.
+    When it has heard nothing for a while it asks `alive`, and is answered by an empty text.
     """
 
     def initialize(self, views: Views, read_query: ReadQuery) -> None:
@@ -77,6 +78,9 @@ class DataSocket(WebSocketHandler):
             self._painted.set()
         elif word == "query" and self._tab:
             self._change(self._tab, rest)
+        elif word == "alive":
+            with contextlib.suppress(WebSocketClosedError):
+                self.write_message("")
         elif word == "look" and self._tab:
             with contextlib.suppress(ValueError):
                 self._tab.look(*Look.read(rest))

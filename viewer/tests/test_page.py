@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +16,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 from streamvis import Client, DataLogger
+from streamvis.launch import free_port
 from streamvis.server.run import ServerThread
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
 from streamvis_viewer.frames import Op, encode, note
+from streamvis_viewer.server import WebOptions
 from viewer.tests.layer_page import INK, chromium
 
 pytestmark = pytest.mark.browser
@@ -371,6 +376,65 @@ def test_the_page_is_loaded_again_when_another_viewer_answers(browser: Browser, 
         page.locator("#banner a").click()
         shows(page, "live", "#connection")
     page.close()
+
+
+def test_a_page_whose_login_has_ended_leads_to_the_form(browser: Browser, data: ServerThread) -> None:
+    """It says so, for the viewer answers; a login in another tab brings it back by itself."""
+    write(data.uri, "run1", "loss", x=[1, 2], y=[0.0, 1.0])
+    context = browser.new_context()
+    page, other = context.new_page(), context.new_page()
+    with serving("127.0.0.1:0", data.uri, None, WebOptions("one")) as base:
+        for tab in (page, other):
+            tab.goto(f"{base}/?rows=loss&token=one")
+            shows(tab, "2 points")
+    with serving(base.removeprefix("http://"), data.uri, None, WebOptions("two")):
+        for tab in (page, other):
+            shows(tab, "This viewer asks for its token. Reload", "#banner")
+        page.locator("#banner a").click()
+        page.locator("input[name=token]").fill("two")
+        page.keyboard.press("Enter")
+        for tab in (page, other):
+            shows(tab, "live", "#connection")
+            shows(tab, "2 points")
+    context.close()
+
+
+def test_a_viewer_that_has_stopped_is_noticed(browser: Browser, data: ServerThread) -> None:
+    """Though its connection stands: the page says so, and has every point once it goes on."""
+    write(data.uri, "run1", "loss", x=[0, 1], y=[0.0, 1.0])
+    page = browser.new_page()
+    page.route("**/connection.js", quicken)
+    address = f"127.0.0.1:{free_port(0)}"
+    viewer = subprocess.Popen([sys.executable, "-m", "streamvis", "web-serve", address, data.uri])
+    try:
+        until(lambda: answers(address))
+        page.goto(f"http://{address}/?rows=loss")
+        shows(page, "2 points")
+        viewer.send_signal(signal.SIGSTOP)
+        shows(page, "The viewer does not answer", "#banner")
+        write(data.uri, "run1", "loss", x=[2], y=[2.0])
+        viewer.send_signal(signal.SIGCONT)
+        until(lambda: xs(page) == [0, 1, 2])
+        shows(page, "live", "#connection")
+    finally:
+        viewer.send_signal(signal.SIGCONT)
+        viewer.terminate()
+        viewer.wait(20)
+        page.close()
+
+
+def quicken(route: Route) -> None:
+    """The script with a tenth of a second for what takes five."""
+    answer = route.fetch()
+    assert answer.text().count("BEAT_MS = 5000") == 1
+    route.fulfill(response=answer, body=answer.text().replace("BEAT_MS = 5000", "BEAT_MS = 100"))
+
+
+def answers(address: str) -> bool:
+    with contextlib.suppress(OSError):
+        urllib.request.urlopen(f"http://{address}/").close()
+        return True
+    return False
 
 
 def test_the_script_reads_what_the_server_writes(url: str, browser: Browser) -> None:

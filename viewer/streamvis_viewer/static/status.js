@@ -60,6 +60,7 @@ export class Status {
   }
 
   stale(reason) {
+    this.#lost = true;
     this.#set("away", "disconnected");
     this.#say(reason ? `${reason[0].toUpperCase()}${reason.slice(1)}. ` : "");
     const link = this.#banner.appendChild(document.createElement("a"));
