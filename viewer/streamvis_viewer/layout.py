@@ -25,6 +25,8 @@ KEYS = (*GRID, *SHOWN, *LOOK, *PAGE)
 
 GROUPS = ("label", "scope", "name", "index")
 HIDDEN = re.compile(rf"([{''.join(group[0] for group in GROUPS)}]):.*", re.DOTALL)
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # what the page's script reads alike
 THEMES = ("auto", "light", "dark")
 GL = ("auto", "force", "off")
 PANEL_PIXELS = (160, 800)
@@ -226,6 +228,8 @@ def _color(text: str) -> tuple[KeyPart, ...] | None:
 
 
 def _finite(text: str) -> float:
+    if not _NUMBER.fullmatch(text.strip(" ")):
+        raise ValueError(text)
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(text)
@@ -239,8 +243,14 @@ def _weight(text: str) -> float:
     return value
 
 
+def _int(text: str) -> int:
+    if not _INTEGER.fullmatch(text.strip(" ")):
+        raise ValueError(text)
+    return int(text)
+
+
 def _count(text: str) -> int:
-    value = int(text)
+    value = _int(text)
     if not 1 <= value < 1 << 31:
         raise ValueError(text)
     return value
@@ -263,7 +273,7 @@ def _speed(text: str) -> float | None:
 def _panel(text: str) -> int | None:
     if text == "off":
         return 0
-    value = int(text)
+    value = _int(text)
     if not PANEL_PIXELS[0] <= value <= PANEL_PIXELS[1]:
         raise ValueError(text)
     return value
@@ -271,9 +281,9 @@ def _panel(text: str) -> int | None:
 
 def _up_to(count: int) -> Callable[[str], int | None]:
     def read(text: str) -> int | None:
-        if not 1 <= int(text) <= count:
+        if not 1 <= _int(text) <= count:
             raise ValueError(text)
-        return int(text)
+        return _int(text)
 
     return read
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Callable, Iterator
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from streamvis import DataLogger
 from streamvis.server.run import ServerThread
 from streamvis.server.run import serving as data_serving
-from streamvis_viewer import serving
+from streamvis_viewer import patterns, serving
 from viewer.tests.layer_page import INK, chromium
 
 pytestmark = pytest.mark.browser
@@ -214,6 +215,61 @@ def test_the_search_hides_what_it_does_not_find(view: Open) -> None:
     expect(page.page.locator("#search-error")).to_contain_text("group")
     page.page.locator("#search").fill("(?=run)")
     expect(page.page.locator("#search-error")).to_contain_text("look-around")
+    page.open(page.page.url.split("&runs")[0] + "&runs=(?i)RUN[12]")
+    page.sees(1, 2)
+
+
+FRAGMENTS = [
+    *"ab1_-.^$|()[]{}*+?,:<>=!\\/",
+    *(f"\\{char}" for char in "bBdDsSwWAzZkpQuxc0189nrtfv._-[]()/ é"),
+    "\\x41",
+    "\\u0061",
+    "(?:",
+    "(?i)",
+    "(?i:",
+    "(?-i:",
+    "(?=",
+    "(?!",
+    "(?<=",
+    "(?<n>",
+    "(?P<n>",
+    "(?<$>",
+    "[^",
+    "[a-",
+    "-z]",
+    "[:alpha:]",
+    "{2}",
+    "{2,}",
+    "{,3}",
+    "{2,1}",
+    "{600}",
+    "{1001}",
+    "é",
+    "run",
+]
+TEXTS = ["", "run1", "RUN-2", "a", "b1_", "A.b", "a-z", "[a]", "{2}", "1 run", "baab", "=<n>", "a\\b", ":/!,"]
+
+
+def test_what_the_search_takes_the_address_takes(view: Open) -> None:
+    """And finds the same, of thousands of patterns with the marks that this language or RE2 alone knows."""
+    random = Random(0)
+    tried = ["".join(random.choices(FRAGMENTS, k=random.randint(1, 6))) for _ in range(20_000)]
+    tried += ["[]", "[^]", "a{2000}", "(a{100}){100}", "\\u0072", "\\cA", "(?i)RUN", "[a-\\d]", "[[:alpha:]]", "!a"]
+    page = view("rows=loss")
+    verdicts = page.page.evaluate(
+        """async ([tried, texts]) => {
+          const {matcher} = await import("/assets/matcher.js");
+          return tried.map(matcher).map(({test, error}) => (error ? null : texts.map(test)));
+        }""",
+        [tried, TEXTS],
+    )
+    taken = [(pattern, found) for pattern, found in zip(tried, verdicts, strict=True) if found]
+    assert len(taken) > 4_000
+    for pattern, found in taken:
+        negated, body = pattern.startswith("!"), pattern.removeprefix("!").removeprefix("(?i)")
+        matches = patterns.matcher(f"{'!' * negated}(?i){body}") if body else lambda _: True
+        assert [matches(text) for text in TEXTS] == found, pattern
+        patterns.matcher(pattern)
 
 
 def test_the_list_goes_by_labels_scopes_names_or_indexes(view: Open) -> None:

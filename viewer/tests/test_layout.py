@@ -86,6 +86,10 @@ def test_names_come_once_for_all_or_once_per_plot_or_from_the_schema() -> None:
         ({"rows": ["A"], "theme": ["blue"]}, "theme", "'blue'"),
         ({"rows": ["A"], "panel": ["7"]}, "panel", "'7'"),
         ({"rows": ["A"], "gl": ["on"]}, "gl", "'on'"),
+        ({"rows": ["A"], "xrange": ["1_0:2_0"]}, "xrange", "'1_0:2_0'"),
+        ({"rows": ["A"], "window": ["1_0"]}, "window", "'1_0'"),
+        ({"rows": ["A"], "focus": ["\N{ARABIC-INDIC DIGIT ONE}"]}, "focus", "'\N{ARABIC-INDIC DIGIT ONE}'"),
+        ({"rows": ["A"], "at": ["t:0_1"]}, "at", "'t:0_1'"),
     ],
 )
 def test_each_mistake_is_named_with_what_was_found(query: dict[str, list[str]], key: str, found: str) -> None:

@@ -17,7 +17,8 @@ const perPlot = (read, write) => ({
   write: items => [items.map(write).join(",")],
 });
 
-const range = perPlot(part => (part ? part.split(":").map(Number) : null), pair => (pair ? pair.join(":") : ""));
+const pairOf = part => part.split(":").map(Number);
+const range = perPlot(part => (part && pairOf(part).every(Number.isFinite) ? pairOf(part) : null), pair => (pair ? pair.join(":") : ""));
 
 const KEY_FUNCTION = /,((?:\((?:\\.|[^()\\])*\)|[^,])*)/gs; // of which no comma within parentheses is an end, as in query.py
 
