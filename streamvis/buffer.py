@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from streamvis.arrays import Adapters, ArrayAdapter, Form, host_array
-from streamvis.columns import MAX_INDEX, Array, Block, as_column, common_shape, join
+from streamvis.columns import MAX_INDEX, MAX_INT, Array, Block, as_column, common_shape, join, misfit
 from streamvis.errors import ColumnsError, DtypeError, UsageError
 from streamvis.puts import Put, put_for
 from streamvis.rows import Group, Rows, Shaped, groups_of, snapshots
@@ -190,12 +189,9 @@ class Buffer:
         return Drained(blocks, writes, sum(block.points for block in blocks), unreadable)
 
     def _add_scalars(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
-        dtypes = {column: _scalar_dtype(column, type(value)) for column, value in columns.items()}
-        rows = self._rows(name, start_index, dict.fromkeys(columns, (1, 1)), dtypes, {})
-        try:
-            rows.data.extend(rows.pack(self._tick(), *columns.values()))
-        except struct.error:
-            raise _misfit(dtypes, columns) from None
+        dtypes = {column: _scalar_dtype(column, value) for column, value in columns.items()}
+        rows, _ = self._rows(name, start_index, dict.fromkeys(columns, (1, 1)), dtypes, {}, columns=columns)
+        rows.data.extend(rows.pack(self._tick(), *columns.values()))
         self._offer_put(name, start_index, rows, columns)
 
     def _add_arrays(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
@@ -209,15 +205,17 @@ class Buffer:
         if k * n == 0:
             self._topic(name, start_index, k, columns)
         elif nbytes <= SMALL_BYTES:
-            rows = self._rows(name, start_index, shapes, {column: array.dtype for column, array in host.items()}, forms)
-            taken = _taken(rows.groups, columns)
+            dtypes = {column: array.dtype for column, array in host.items()}
+            rows, taken = self._rows(name, start_index, shapes, dtypes, forms, columns=columns)
             rows.append(self._tick(), host.values(), taken)
             if taken:
                 self._grown(rows)
             self._offer_put(name, start_index, rows, columns)
         else:
-            topic, groups = self._topic(name, start_index, k, columns), groups_of(forms)
-            piece = Piece(self._tick(), topic, start_index, shapes, host, groups, _taken(groups, columns))
+            groups = groups_of(forms)
+            taken = _taken(groups, columns)
+            topic = self._topic(name, start_index, k, columns)
+            piece = Piece(self._tick(), topic, start_index, shapes, host, groups, taken)
             self._pieces.append(piece)
             self.piece_bytes += piece.nbytes
             self.device_bytes += piece.device_bytes
@@ -261,20 +259,25 @@ class Buffer:
         self.device_bytes = on_devices + sum(piece.device_bytes for piece in waiting)
         self._snapshots = sum(len(rows.snapshots) for rows in layouts)
 
-    def _rows(
+    def _rows(  # noqa: PLR0913 - what a layout is known by, and the write
         self,
         name: str,
         index: int,
         shapes: Mapping[str, tuple[int, int]],
         dtypes: Mapping[str, np.dtype[Any]],
         forms: Mapping[str, tuple[ArrayAdapter, Form]],
-    ) -> Rows:
+        *,
+        columns: Mapping[str, Any],
+    ) -> tuple[Rows, tuple[Any, ...]]:
+        """The rows of that layout, and the snapshots of this write. What it refuses declares nothing."""
         key = (name, index, *shapes.items(), *dtypes.items(), *(form for _, form in forms.values()))
         rows = self._layouts.get(key)
+        groups = groups_of(forms) if rows is None else rows.groups
+        taken = _taken(groups, columns)
         if rows is None:
             topic = self._topic(name, index, common_shape(shapes)[0], shapes)
-            rows = self._layouts.setdefault(key, Rows.make(topic, index, shapes, dtypes, groups_of(forms)))
-        return rows
+            rows = self._layouts.setdefault(key, Rows.make(topic, index, shapes, dtypes, groups))
+        return rows, taken
 
     def _offer_put(self, name: str, index: int, rows: Rows, columns: Mapping[str, Any]) -> None:
         put = put_for(rows, columns, self._tick, self._grown)
@@ -290,7 +293,10 @@ class Buffer:
             known = self.topics.setdefault(name, (next(self._handles), found))
         handle, expected = known
         if found != expected:
-            raise ColumnsError(f"columns are {list(found)}; since its first write they are {list(expected)}")
+            raise ColumnsError(
+                f"columns are {list(found)}; since its first write they are {list(expected)}: "
+                "write these columns, or others under another name"
+            )
         return handle
 
 
@@ -299,19 +305,10 @@ def _taken(groups: Sequence[Group], columns: Mapping[str, Any]) -> tuple[Any, ..
     taken = snapshots(groups, columns)
     if taken is None:
         names = ", ".join(repr(name) for group in groups for name in group.forms)
-        raise DtypeError(f"columns {names} changed while they were copied, or are arrays of a kind that cannot be")
+        raise DtypeError(
+            f"columns {names} changed while they were copied, or are of a kind that cannot be: write a plain copy"
+        )
     return taken
-
-
-def _misfit(dtypes: Mapping[str, np.dtype[Any]], columns: Mapping[str, Any]) -> DtypeError:
-    """The error that names the column whose value does not fit."""
-    name = next(name for name, dtype in dtypes.items() if not _fits(dtype, columns[name]))
-    return DtypeError(f"column {name!r} holds {columns[name]}, which does not fit {dtypes[name]}: write float(x)")
-
-
-def _fits(dtype: np.dtype[Any], value: Any) -> bool:
-    info = np.iinfo(dtype) if dtype.kind == "i" else None
-    return info is None or info.min <= value <= info.max
 
 
 def _named(column: str, error: DtypeError) -> DtypeError:
@@ -323,10 +320,12 @@ def _is_scalar(kind: type) -> bool:
     return issubclass(kind, (bool, int, float, np.generic))
 
 
-def _scalar_dtype(column: str, kind: type) -> np.dtype[Any]:
-    if issubclass(kind, np.generic):
-        return as_column(column, np.zeros((), np.dtype(kind))).dtype
-    return np.dtype("?" if issubclass(kind, bool) else "<i8" if issubclass(kind, int) else "<f8")
+def _scalar_dtype(column: str, value: Any) -> np.dtype[Any]:
+    if isinstance(value, np.generic):
+        return as_column(column, np.asarray(value)).dtype
+    if isinstance(value, int) and not -MAX_INT - 1 <= value <= MAX_INT:
+        raise DtypeError(misfit(column, value))
+    return np.dtype("?" if isinstance(value, bool) else "<i8" if isinstance(value, int) else "<f8")
 
 
 def _check_call(name: Any, index: Any, k: int, names: Mapping[str, Any]) -> None:
@@ -335,7 +334,9 @@ def _check_call(name: Any, index: Any, k: int, names: Mapping[str, Any]) -> None
     if not isinstance(index, (int, np.integer)) or not 0 <= index <= MAX_INDEX - max(k, 1) + 1:
         raise UsageError(f"start_index of {name!r} is {index!r} for {k} indexes; expected an int from 0 to {MAX_INDEX}")
     if not names:
-        raise ColumnsError("there are no columns; expected at least one keyword, as in x=step, y=loss")
+        raise ColumnsError(
+            f"write({name!r:.80}): there are no columns; expected a keyword or more, as in x=step, y=loss"
+        )
 
 
 def _as_shape(column: str, shape: tuple[int, ...]) -> tuple[int, int]:

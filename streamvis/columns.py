@@ -23,7 +23,7 @@ DTYPES: tuple[np.dtype[Any], ...] = tuple(np.dtype(code) for code in ("<f4", "<f
 
 MAX_INDEX = 2**31 - 1
 
-_INT64 = np.iinfo(np.int64)
+MAX_INT = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +135,10 @@ def common_shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
     for rows, points in shapes.values():
         if (rows != k and 1 not in (rows, k)) or (points != n and 1 not in (points, n)):
             found = ", ".join(f"{name}: {shape}" for name, shape in shapes.items())
-            raise ColumnsError(f"columns do not broadcast together to (index, point): {found}")
+            raise ColumnsError(
+                f"columns do not broadcast together to (index, point): {found}; expected one number of indexes and one "
+                "of points, or 1 in their place"
+            )
         k = rows if k == 1 else k
         n = points if n == 1 else n
     return k, n
@@ -165,13 +168,19 @@ def as_storable(name: str, array: Array) -> Array:
     if dtype.kind == "i" and dtype.itemsize <= 8:
         return array.astype("<i8" if dtype.itemsize == 8 else "<i4")
     if dtype.kind == "u" and dtype.itemsize <= 8:
-        if dtype.itemsize == 8 and array.size and int(array.max()) > _INT64.max:
-            raise DtypeError(f"column {name!r} holds {int(array.max())}, which does not fit int64")
+        if dtype.itemsize == 8 and array.size and int(array.max()) > MAX_INT:
+            raise DtypeError(misfit(name, int(array.max())))
         return array.astype("<i8" if dtype.itemsize >= 4 else "<i4")
     raise DtypeError(
         f"column {name!r} has dtype {dtype}, which cannot be stored; expected a real number or bool: "
         "float16/32/64, int8 to int64, uint8 to uint64, bool"
     )
+
+
+def misfit(name: str, value: int) -> str:
+    """What is said of an int that no column can hold."""
+    found = value if value.bit_length() <= 256 else f"an int of {value.bit_length()} bits"
+    return f"column {name!r} holds {found}, which does not fit int64: write it as a float"
 
 
 def join(blocks: Sequence[Block]) -> Block:

@@ -383,7 +383,10 @@ def test_an_unsigned_number_that_does_not_fit_is_lost_alone_and_named() -> None:
     drained = buffer.drain()
     assert drained.blocks[0].columns["x"].tolist() == [[1, 3]]
     ((points, reason),) = drained.unreadable.values()
-    assert (points, reason) == (1, "DtypeError: column 'x' holds 9223372036854775808, which does not fit int64")
+    assert (points, reason) == (
+        1,
+        "DtypeError: column 'x' holds 9223372036854775808, which does not fit int64: write it as a float",
+    )
 
 
 # ---- jax

@@ -8,7 +8,7 @@ import struct
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamvis.arrays import Adapters, Form
 from streamvis.buffer import HIGH_WATER, SMALL_BYTES, Buffer
 from streamvis.columns import Block
 from streamvis.errors import ColumnsError, DtypeError, UsageError
@@ -168,6 +169,61 @@ def test_a_wrong_write_raises_and_leaves_nothing(columns: dict[str, Any], error:
     assert series_of(buffer, buffer.drain().blocks) == {("loss", 0): {"x": [1], "y": [0.5]}}
 
 
+class _Sub(np.ndarray[Any, Any]):
+    """An array of a kind that a put does not know."""
+
+
+class _Uncopied:
+    """Of arrays that can be described and not be copied."""
+
+    name, transfers = "uncopied", 0
+
+    def accepts(self, kind: type) -> bool:
+        return kind is _Sub
+
+    def describe(self, value: Any) -> Form:
+        return Form(value.shape, value.dtype, "there", value.nbytes, on_host=False)
+
+    def copier(self, forms: Sequence[Form]) -> Callable[[Sequence[Any]], Any | None]:  # noqa: ARG002 - the interface
+        return lambda _: None
+
+
+@pytest.mark.parametrize(
+    ("columns", "error"),
+    [
+        ({}, ColumnsError),
+        ({"x": np.zeros((1, 1, 1))}, ColumnsError),
+        ({"x": np.zeros(3), "y": np.zeros(4)}, ColumnsError),
+        ({"x": 2**63}, DtypeError),
+        ({"x": -(2**63) - 1}, DtypeError),
+        ({"x": 0.5, "y": 2**70}, DtypeError),
+        ({"x": np.uint64(2**63)}, DtypeError),
+        ({"x": np.array([0, 2**63], np.uint64)}, DtypeError),
+        ({"x": 10**5000}, DtypeError),
+        ({"x": [1, 2**70]}, DtypeError),
+        ({"x": [[1], [1, 2]]}, DtypeError),
+        ({"x": 1j}, DtypeError),
+        ({"x": np.longdouble(1)}, DtypeError),
+        ({"x": "a"}, DtypeError),
+        ({"x": None}, DtypeError),
+        ({"x": np.zeros(SMALL_BYTES, "U1")}, DtypeError),
+        ({"x": np.zeros(3).view(_Sub)}, DtypeError),
+        ({"x": np.zeros(SMALL_BYTES).view(_Sub)}, DtypeError),
+    ],
+)
+def test_a_wrong_first_write_leaves_nothing_and_says_what_to_do(columns: dict[str, Any], error: type) -> None:
+    """Not even its columns' names: the next write declares others."""
+    buffer = Buffer(Adapters([_Uncopied()]))  # type: ignore[list-item]  # nothing is ever moved
+    with pytest.raises(error, match=r"^write\('loss'\): .*(expected|: write) ") as caught:
+        buffer.add("loss", 0, columns)
+    assert not columns or any(f"{name!r}" in str(caught.value) or f"{name}:" in str(caught.value) for name in columns)
+    assert buffer.topics == {}
+    buffer.add("loss", 0, {"z": 1})
+    assert series_of(buffer, buffer.drain().blocks) == {("loss", 0): {"z": [1]}}
+    with pytest.raises(ColumnsError, match=r"since its first write they are \['z'\]: write these"):
+        buffer.add("loss", 0, {"y": 1})
+
+
 @pytest.mark.parametrize(
     ("name", "index"), [("", 0), (5, 0), ("a" * 5000, 0), ("a", -1), ("a", 2**31), ("a", "0"), (["a"], 0), ("a", [0])]
 )
@@ -246,10 +302,6 @@ def test_a_put_takes_what_fits_its_layout_and_nothing_else() -> None:
     with pytest.raises(struct.error):
         put({"x": 2**63, "len": 0.5})
     assert series_of(buffer, buffer.drain().blocks) == {("loss", 3): {"x": [1, 2, 3], "len": [0.5, 1.5, 2.5]}}
-
-
-class _Sub(np.ndarray[Any, Any]):
-    """An array of a kind that a put does not know."""
 
 
 def test_a_put_takes_small_arrays_of_its_dtype_and_shape() -> None:

@@ -32,7 +32,9 @@ def host_array(value: Any) -> Array:
             return np.array(value, copy=True, order="C")
         return _foreign(value)
     except (TypeError, ValueError, OverflowError, RuntimeError, BufferError) as error:
-        raise DtypeError(f"is a {_name(type(value))} of which numpy makes no array: {error}") from error
+        raise DtypeError(
+            f"is a {_name(type(value))} of which numpy makes no array; expected numbers in rows of one length: {error}"
+        ) from error
 
 
 def _foreign(value: Any) -> Array:
