@@ -102,7 +102,7 @@ class Buffer:
     def __init__(self, adapters: Adapters | None = None, early_device_bytes: int = 16 << 20) -> None:
         self._puts: dict[str | tuple[str, int], Put] = {}
         self.puts = self._puts
-        self._tick: Callable[[], int] = itertools.count().__next__
+        self._ticks = itertools.count()
         self.topics: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.piece_bytes = 0
         self.device_bytes = 0  # these three lose updates among threads; the next drain mends them
@@ -158,7 +158,7 @@ class Buffer:
 
     def drain(self) -> Drained:
         """Takes everything out, as blocks: as few as keep the order of writes within every series."""
-        limit = self._tick()  # else a thread's write could come out before its earlier one, of a layout drained already
+        limit = next(self._ticks)  # else a thread's write could come out before its earlier one, of a layout drained already
         taken = [(rows, rows.drain(limit)) for rows in list(self._layouts.values())]
         taken = [(rows, records) for rows, records in taken if len(records)]
         runs = [_row_runs(rows, records) for rows, records in taken]
@@ -191,7 +191,7 @@ class Buffer:
     def _add_scalars(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
         dtypes = {column: _scalar_dtype(column, value) for column, value in columns.items()}
         rows, _ = self._rows(name, start_index, dict.fromkeys(columns, (1, 1)), dtypes, {}, columns=columns)
-        rows.data.extend(rows.pack(self._tick(), *columns.values()))
+        rows.data.extend(rows.pack(next(self._ticks), *columns.values()))
         self._offer_put(name, start_index, rows, columns)
 
     def _add_arrays(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
@@ -207,7 +207,7 @@ class Buffer:
         elif nbytes <= SMALL_BYTES:
             dtypes = {column: array.dtype for column, array in host.items()}
             rows, taken = self._rows(name, start_index, shapes, dtypes, forms, columns=columns)
-            rows.append(self._tick(), host.values(), taken)
+            rows.append(next(self._ticks), host.values(), taken)
             if taken:
                 self._grown(rows)
             self._offer_put(name, start_index, rows, columns)
@@ -215,7 +215,7 @@ class Buffer:
             groups = groups_of(forms)
             taken = _taken(groups, columns)
             topic = self._topic(name, start_index, k, columns)
-            piece = Piece(self._tick(), topic, start_index, shapes, host, groups, taken)
+            piece = Piece(next(self._ticks), topic, start_index, shapes, host, groups, taken)
             self._pieces.append(piece)
             self.piece_bytes += piece.nbytes
             self.device_bytes += piece.device_bytes
@@ -280,7 +280,7 @@ class Buffer:
         return rows, taken
 
     def _offer_put(self, name: str, index: int, rows: Rows, columns: Mapping[str, Any]) -> None:
-        put = put_for(rows, columns, self._tick, self._grown)
+        put = put_for(rows, columns, self._ticks, self._grown)
         if put is not None:
             self._puts[(name, index) if index != 0 else name] = put
 
