@@ -18,10 +18,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from streamvis.arrays import Adapters, ArrayAdapter, Form, host_array
+from streamvis.arrays.groups import Group, groups_of, snapshots
+from streamvis.arrays.parts import Part, PartAdapter, Together
 from streamvis.columns import MAX_INDEX, MAX_INT, Array, Block, as_column, common_shape, join, misfit
 from streamvis.errors import ColumnsError, DtypeError, UsageError
 from streamvis.puts import Put, put_for
-from streamvis.rows import Group, Rows, Shaped, groups_of, snapshots
+from streamvis.rows import Rows, Shaped
 
 SMALL_BYTES = 2048
 """Arrays of one write that together take no more become a row."""
@@ -109,6 +111,8 @@ class Buffer:
         self._snapshots = 0
         self._early_device_bytes = early_device_bytes
         self._adapters = adapters or Adapters()
+        self._adapters.know(Part, PartAdapter())
+        self.together = Together(self._adapters).copied
         self._layouts: dict[tuple[Any, ...], Rows] = {}
         self._pieces: deque[Piece] = deque()
         self._handles = itertools.count(1)
@@ -158,7 +162,9 @@ class Buffer:
 
     def drain(self) -> Drained:
         """Takes everything out, as blocks: as few as keep the order of writes within every series."""
-        limit = next(self._ticks)  # else a thread's write could come out before its earlier one, of a layout drained already
+        limit = next(
+            self._ticks
+        )  # else a thread's write could come out before its earlier one, of a layout drained already
         taken = [(rows, rows.drain(limit)) for rows in list(self._layouts.values())]
         taken = [(rows, records) for rows, records in taken if len(records)]
         runs = [_row_runs(rows, records) for rows, records in taken]

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,18 +85,39 @@ class MetricLogger:
             when = _number(metrics.get("epoch", math.nan) if epoch is None else epoch)
             axes = getattr(number, "ndim", 0)
             write = self.logger.write
+
+            def write_one(name: str, lines: Any) -> None:
+                try:  # as `contained`, whose context costs as much as the write
+                    write(name, start_index=start_index, step=number, value=lines, epoch=when, time=now, **self.columns)
+                except FAILURES as error:
+                    self._contain(name, error)
+
             seen: set[str] = set()
+            arrays: list[tuple[str, Any]] = []
             for name, value in flat(metrics):
                 if name == "epoch":
                     continue
                 if name in seen:
                     self.say(name, f"{name} of {self.scope!r} is given twice in one call; both are stored")
                 seen.add(name)
-                try:  # as `contained`, whose context costs as much as the write
-                    lines = value if type(value) is float else _lines(_number(value), axes)
-                    write(name, start_index=start_index, step=number, value=lines, epoch=when, time=now, **self.columns)
-                except FAILURES as error:
-                    self._contain(name, error)
+                if type(value) is float:
+                    write_one(name, value)
+                else:
+                    arrays.append((name, value))
+            if arrays:
+                for name, lines in self._together(arrays, axes):
+                    write_one(name, lines)
+
+    def _together(self, metrics: Sequence[tuple[str, Any]], axes: int) -> Iterator[tuple[str, Any]]:
+        """The lines of metrics, those on devices copied by one call."""
+        names, lines = list[str](), list[Any]()
+        for name, value in metrics:
+            try:
+                lines.append(_lines(_number(value), axes))
+                names.append(name)
+            except FAILURES as error:
+                self._contain(name, error)
+        return zip(names, self.logger.together(tuple(names), lines) if len(names) > 1 else lines, strict=True)
 
     def log_histogram(self, name: str, centres: Any, counts: Any, step: Any, epoch: Any = None) -> None:
         """Logs a histogram: a point for each bin, with its centre as `value`, and the column `count` besides."""

@@ -11,7 +11,7 @@ import os
 import struct
 import weakref
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -158,6 +158,17 @@ class DataLogger:
                 self._hurry()
             elif not self._buffer.attention or self._attend(name):
                 self._add(name, start_index, columns)
+
+    def together(self, names: tuple[str, ...], values: Sequence[Any]) -> list[Any]:
+        """Copies values that will be written one by one: arrays on devices by one call for each device and dtype.
+
+        Gives what to write in their places, once or several times; the values themselves may change or be donated by
+        then. `names` tells calls with values of the same kinds from others, as in
+
+            for name, value in zip(names, logger.together(names, values)):
+                logger.write(name, x=step, y=value)
+        """
+        return self._buffer.together(names, values)
 
     def write_config(self, values: Mapping[str, Any]) -> None:
         """Merges hyperparameters into the scope's config: later keys win, nested dicts merge.

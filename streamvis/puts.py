@@ -32,9 +32,7 @@ _NUMBER, _ELEMENT, _ARRAY = "{0}", "{0}.item()", "{0}.tobytes()"
 """What is packed of a value on the host."""
 
 
-def put_for(
-    rows: Rows, columns: Mapping[str, Any], ticks: Iterator[int], grown: Callable[[Rows], int]
-) -> Put | None:
+def put_for(rows: Rows, columns: Mapping[str, Any], ticks: Iterator[int], grown: Callable[[Rows], int]) -> Put | None:
     """The quick way to append writes like the one of these columns, which made the layout; None if it has none."""
     ways = [(place, _packed(columns[name])) for place, name in enumerate(columns) if name in rows.host_columns]
     if any(way is None for _, way in ways):

@@ -233,7 +233,7 @@ class TestTorch(TorchContract):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device: the CUDA rows are not run")
 class TestTorchCuda(TorchContract):
-    """On a GPU; benchmarks/gpu_proof.py tries harder."""
+    """On a GPU; benchmarks/p9_gpu.py tries harder."""
 
     device = "cuda"
 
@@ -508,6 +508,27 @@ def test_an_array_that_was_deleted_is_refused_by_a_name_that_was_written_before(
     assert taken(buffer)["a", 0]["x"].tolist() == [1] * 3
 
 
+def test_a_traced_value_among_others_is_refused_by_its_own_write() -> None:
+    """What could be copied with others is left as it is, and the message names the series."""
+    buffer, names = Buffer(), ("a", "b")
+    values = [jnp.ones(()), jnp.ones(())]
+    buffer.together(names, values)
+
+    def write(x: jax.Array) -> jax.Array:
+        for name, value in zip(names, buffer.together(names, [x, values[1]]), strict=True):
+            buffer.add(name, 0, {"x": value})
+        return x
+
+    with pytest.raises(DtypeError, match=r"write\('a'\): column 'x' is traced by JAX"):
+        jax.jit(write)(jnp.ones(()))
+    values[0].delete()
+    a, b = buffer.together(names, values)
+    with pytest.raises(DtypeError, match=r"write\('a'\): column 'x' has been deleted"):
+        buffer.add("a", 0, {"x": a})
+    buffer.add("b", 0, {"x": b})
+    assert {name: columns["x"].tolist() for (name, _), columns in taken(buffer).items()} == {"b": [1]}
+
+
 def test_a_failed_computation_costs_its_own_points_alone() -> None:
     """JAX reports what a callback raised when the result is read, which is at the flush. It spoils its process."""
     program = """
@@ -573,12 +594,15 @@ def test_nothing_is_compiled_after_the_first_writes_and_flushes() -> None:
     """Whatever the number of writes between two flushes, and whatever shapes come once."""
     buffer = Buffer()
     values = [jnp.float32(step) * 2 for step in range(8)]
+    names = tuple(f"metric{place}" for place in range(8))
     ragged = [jnp.asarray(np.zeros(size, np.float32)) for size in range(2000, 2030)]
 
     def write(count: int) -> None:
         for step in range(count):
             buffer.add("train", 0, {"step": step, **{f"m{place}": value for place, value in enumerate(values)}})
             buffer.add("cloud", 0, {"x": ragged[0], "y": ragged[0]})
+            for name, value in zip(names, buffer.together(names, values), strict=True):
+                buffer.add(name, 0, {"step": step, "x": value})
         buffer.drain()
 
     for count in (1, 2, 65):

@@ -117,6 +117,10 @@ class Adapters:
         """Copies from devices to the host so far."""
         return sum(adapter.transfers for adapter in self._known if not isinstance(adapter, _Lazy))
 
+    def know(self, kind: type, adapter: ArrayAdapter) -> None:
+        """Uses that adapter for values of this type, whatever `only` says."""
+        self._of[kind] = adapter
+
     def of(self, kind: type) -> ArrayAdapter | None:
         """The adapter for values of this type, None for the host's own. Raises DtypeError when there is neither."""
         try:

@@ -193,6 +193,49 @@ class ArrayContract(ABC):
         if self.adapter() is not None:
             assert adapters.transfers == len(dtypes)
 
+    def test_values_copied_together_may_be_written_one_by_one(self) -> None:
+        """Whatever happens to them in between; numbers and arrays of every shape, also when their kinds change."""
+        buffer, spoilers, expected = Buffer(), self.spoilers(), dict[str, list[float]]()
+        dtypes = [dtype for dtype in self.dtypes if dtype != "bool"][:2]
+        for step in range(4 * len(spoilers)):
+            value, size = step % 2, 3 if step < 2 * len(spoilers) else 4
+            arrays = {
+                **{f"{dtype} {copy}": self.array(np.array([value]), dtype) for dtype in dtypes for copy in "ab"},
+                "array": self.array(np.full(size, value), dtypes[0]),
+            }
+            values = {**arrays, "number": 0.5, "changes": arrays["array"] if step % 3 else 0.5}
+            names = tuple(values)
+            copies = buffer.together(names, list(values.values()))
+            assert any(copy is not value for copy, value in zip(copies, values.values(), strict=True)) is (
+                self.adapter() is not None
+            )
+            if self.adapter() is not None:
+                for array in arrays.values():
+                    spoilers[step % len(spoilers)](array)
+            for name, copy in zip(names, copies, strict=True):
+                buffer.add(name, 0, {"step": step, "x": copy})
+                points = size if values[name] is arrays["array"] else 1
+                expected.setdefault(name, []).extend([value if name in arrays or points > 1 else 0.5] * points)
+        found = taken(buffer)
+        assert {name: columns["x"].tolist() for (name, _), columns in found.items()} == expected
+        assert buffer.nbytes() == buffer.device_bytes == 0
+
+    def test_values_copied_together_are_moved_together(self) -> None:
+        """One transfer for each dtype, however many names and writes."""
+        dtypes = [dtype for dtype in self.dtypes if dtype != "bool"][:2]
+        adapters = Adapters()
+        buffer = Buffer(adapters)
+        names = tuple(f"{dtype}{copy}" for dtype in dtypes for copy in range(4))
+        for step in range(300):
+            values = [self.array(np.array(step % 2), name[:-1]) for name in names]
+            for name, value in zip(names, buffer.together(names, values), strict=True):
+                buffer.add(name, 0, {"step": step, "x": value})
+        found = taken(buffer)
+        assert all(found[name, 0]["x"].tolist() == [0, 1] * 150 for name in names)
+        assert all(found[name, 0]["step"].tolist() == list(range(300)) for name in names)
+        if self.adapter() is not None:
+            assert adapters.transfers == len(dtypes)
+
     def test_threads_may_write_the_same_name(self) -> None:
         """Each thread's points come out once and in its order, while another thread drains."""
         dtype, buffer, parts = self.number, Buffer(), list[Columns]()
@@ -253,6 +296,25 @@ class ArrayContract(ABC):
         assert lost == {"a": 2, "b": LARGE, "c": 1, "d": 0}
         assert all("OSError: the device is gone" in reason for _, reason in drained.unreadable.values())
         assert drained.points == 38 + LARGE
+
+    def test_values_copied_together_that_cannot_be_read_are_lost_alone(self) -> None:
+        """Those of one call."""
+        adapter = self.adapter()
+        if adapter is None:
+            return
+        flaky = _Flaky(adapter)
+        buffer = Buffer(Adapters([flaky]))
+        for step in range(20):
+            flaky.bad = step in (7, 13)
+            values = [self.array(np.array(step % 2), self.number) for _ in range(2)]
+            for name, value in zip("ab", buffer.together(("a", "b"), values), strict=True):
+                buffer.add(name, 0, {"step": step, "x": value})
+        drained = buffer.drain()
+        found = columns_of(buffer, drained)
+        for name in "ab":
+            assert found[name, 0]["step"].tolist() == [step for step in range(20) if step not in (7, 13)]
+            assert found[name, 0]["x"].tolist() == [step % 2 for step in range(20) if step not in (7, 13)]
+        assert sorted(points for points, _ in drained.unreadable.values()) == [2, 2]
 
     def test_complex_numbers_are_refused(self) -> None:
         """With the series, the column and what to do."""
