@@ -86,9 +86,9 @@ class DataLogger:
         self.grpc_uri = check_uri(grpc_uri or settings.grpc_uri())
         if on_full not in get_args(OnFull):
             raise UsageError(f"on_full is {on_full!r}; expected one of {', '.join(get_args(OnFull))}")
-        for name, value in (("flush_every", flush_every), ("stop_timeout", stop_timeout)):
-            if not (0 < value < math.inf):
-                raise UsageError(f"{name} is {value!r}; expected seconds, more than 0")
+        _check_seconds(flush_every=flush_every, stop_timeout=stop_timeout)
+        _check_bytes(max_host_bytes=max_host_bytes, max_device_bytes=max_device_bytes, spool_max_bytes=spool_max_bytes)
+        _check_bools(delete_existing=delete_existing, strict=strict)
         self._tensor_type = tensor_type
         self._options = SenderOptions(
             uri=self.grpc_uri,
@@ -96,7 +96,7 @@ class DataLogger:
             max_host_bytes=max_host_bytes,
             max_device_bytes=max_device_bytes,
             on_full=on_full,
-            spool_dir=Path(spool_dir) if spool_dir is not None else settings.spool_dir(),
+            spool_dir=_as_folder(spool_dir) if spool_dir is not None else settings.spool_dir(),
             spool_max_bytes=spool_max_bytes,
             stop_timeout=stop_timeout,
             strict=strict,
@@ -156,7 +156,7 @@ class DataLogger:
         if size >= HIGH_WATER:
             if size < REFUSED:
                 self._hurry()
-            elif not self._buffer.attention or self._attend(name):
+            elif not self._buffer.attention or self._attend(name, columns):
                 self._add(name, start_index, columns)
 
     def together(self, names: tuple[str, ...], values: Sequence[Any]) -> list[Any]:
@@ -240,7 +240,7 @@ class DataLogger:
             if buffer.device_bytes >= options.max_device_bytes or buffer.piece_bytes >= options.max_host_bytes:
                 sender.full = buffer.attention = True
 
-    def _attend(self, name: str) -> bool:
+    def _attend(self, name: str, columns: Mapping[str, Any]) -> bool:
         """What `write` does when something is the matter; whether it may go on."""
         sender = self._sender
         if sender is None or sender.life is not Life.RUNNING:
@@ -254,16 +254,23 @@ class DataLogger:
             self._wait_for_room()
             return self._runs() or self._refuse()
         if self._options.on_full == "raise" or self._options.strict:
-            raise BufferFullError(f"{self.scope!r} has {self._options.max_host_bytes} bytes waiting to be sent")
+            raise BufferFullError(self._told_full(name))
         sender.hurry()
-        self._refused[name] += 1
+        self._refused[name] += _points(columns)
         if self._refused.total() == 1:
             _log.error("points of %r are lost: memory is full and the spool cannot keep up; see stats()", name)
         return False
 
+    def _told_full(self, name: str) -> str:
+        options = self._options
+        on_device = self._buffer.device_bytes >= options.max_device_bytes
+        limit = "max_device_bytes" if on_device else "max_host_bytes"
+        waiting = f"{self.scope!r} has {getattr(options, limit)} bytes waiting to be sent"
+        return f"write({name!r:.80}): {waiting}; use flush() to wait for room, a larger {limit}, or on_full='spool'"
+
     def _wait_for_room(self) -> None:
         while self._needs_room and self._sender is not None:
-            self._sender.flush(1.0)
+            self._sender.make_room(1.0)
 
     @property
     def _needs_room(self) -> bool:
@@ -384,6 +391,15 @@ class AsyncDataLogger:
         await asyncio.to_thread(self._logger.__exit__, kind, error, trace)
 
 
+def _points(columns: Mapping[str, Any]) -> int:
+    """How many points a write would have been, as far as shapes tell; at least 1."""
+    shapes = [(len(it),) if isinstance(it, (list, tuple)) else getattr(it, "shape", ()) for it in columns.values()]
+    try:
+        return max(1, math.prod(np.broadcast_shapes(*shapes)))
+    except (TypeError, ValueError):
+        return 1
+
+
 def _tell_end(loaded: Plugins, run: Run, delivered: bool) -> None:
     loaded.notify("streamvis_run_finished", run=run, status="finished" if delivered else "failed")
 
@@ -392,6 +408,30 @@ def _check_scope(scope: Any) -> str:
     if not isinstance(scope, str) or not scope or len(scope.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
         raise UsageError(f"scope is {scope!r:.80}; expected a string of 1 to {MAX_NAME_BYTES} bytes")
     return scope
+
+
+def _check_seconds(**given: Any) -> None:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < math.inf:
+            raise UsageError(f"{name} is {value!r}; expected seconds, more than 0")
+
+
+def _check_bytes(**given: Any) -> None:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value <= 0:
+            raise UsageError(f"{name} is {value!r}; expected an int of bytes, more than 0, as in {name}=1 << 30")
+
+
+def _check_bools(**given: Any) -> None:
+    for name, value in given.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise UsageError(f"{name} is {value!r}; expected True or False")
+
+
+def _as_folder(path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+        raise UsageError(f"spool_dir is {path!r}; expected a path")
+    return Path(path)
 
 
 def _adapters(tensor_type: str | None) -> Adapters:

@@ -72,8 +72,12 @@ class Life(Enum):
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """Someone waits until what was written before is safe. `target`: batches offered when all of it was flushed."""
+    """Someone waits until what was written before is safe. `target`: batches offered when all of it was flushed.
 
+    `hears`: it is told what was refused or lost since the last that was; nobody else is, then.
+    """
+
+    hears: bool = True
     done: threading.Event = field(default_factory=threading.Event)
     target: int | None = None
     error: StreamvisError | None = None
@@ -152,13 +156,19 @@ class Sender:
 
         Raises RejectedError once for points that the server refused and, when strict, BufferFullError for lost ones.
         """
-        ticket = _Ticket()
+        return self._wait_for(_Ticket(), timeout)
+
+    def make_room(self, timeout: float) -> bool:
+        """As `flush`, but leaves what was refused or lost to the next one."""
+        return self._wait_for(_Ticket(hears=False), timeout)
+
+    def _wait_for(self, ticket: _Ticket, timeout: float | None) -> bool:
         self._events.put(ticket)
         if not ticket.done.wait(timeout):
-            return False
+            ticket.hears = False
         if ticket.error is not None:
             raise ticket.error
-        return True
+        return ticket.done.is_set()
 
     def ask(self, end: End = "finished") -> None:
         """Asks it to send what is left as far as the server takes it in time, to spool the rest and to end."""
@@ -398,14 +408,15 @@ class Sender:
                 self._settle(ticket)
 
     def _settle(self, ticket: _Ticket) -> None:
-        if self._unreported and self._rejected:
+        unheard = self._unreported and ticket.hears
+        if unheard and self._rejected:
             refused = "; ".join(f"{name}: {reason}" for name, reason in self._rejected.items())
             ticket.error = RejectedError(f"the server refused points of {self._scope!r}: {refused}")
-        elif self._unreported and self._options.strict:
+        elif unheard and self._options.strict:
             ticket.error = BufferFullError(f"points of {self._scope!r} are lost: {dict(self._dropped)}")
         elif self._delivery.stuck and self._options.strict:
             ticket.error = BufferFullError(f"points of {self._scope!r} are in memory alone: see the log")
-        self._unreported = False
+        self._unreported &= not unheard
         ticket.done.set()
 
     def _finished(self) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ import pytest
 
 from streamvis import sender as sender_module
 from streamvis.client import Client
+from streamvis.codec import EncodedBlock
+from streamvis.columns import Block
 from streamvis.errors import (
     BufferFullError,
     FlushTimeoutError,
@@ -105,7 +109,21 @@ def test_config_merges_and_keeps_types(server: ServerThread, make: Callable[...,
         ({"grpc_uri": "nowhere"}, "'nowhere' is not the address"),
         ({"grpc_uri": 8081}, "8081 is not the address"),
         ({"on_full": "drop"}, "on_full is 'drop'; expected one of spool, block, raise"),
-        ({"flush_every": 0}, "flush_every is 0"),
+        ({"flush_every": 0}, "flush_every is 0; expected seconds, more than 0"),
+        ({"flush_every": "2"}, "flush_every is '2'; expected seconds"),
+        ({"flush_every": float("nan")}, "flush_every is nan; expected seconds"),
+        ({"stop_timeout": None}, "stop_timeout is None; expected seconds"),
+        ({"stop_timeout": -1}, "stop_timeout is -1; expected seconds"),
+        *(
+            ({name: value}, f"{name} is {value!r}; expected an int of bytes, more than 0")
+            for name in ("max_host_bytes", "max_device_bytes", "spool_max_bytes")
+            for value in (-1, 0, 1e9, "256MB", None, True)
+        ),
+        ({"strict": "yes"}, "strict is 'yes'; expected True or False"),
+        ({"delete_existing": 1}, "delete_existing is 1; expected True or False"),
+        ({"spool_dir": 5}, "spool_dir is 5; expected a path"),
+        ({"spool_dir": "a\0b"}, "spool_dir is 'a.*b'; expected a path"),
+        ({"tensor_type": ["torch"]}, r"tensor_type is \['torch'\]; expected None or one of numpy"),
         ({"tensor_type": "cupy"}, "tensor_type is 'cupy'"),
     ],
 )
@@ -236,7 +254,7 @@ def test_raise_at_the_limit(make: Callable[..., DataLogger]) -> None:
             for _ in range(10_000):
                 logger.write("a", x=rng.standard_normal(10_000))
 
-        with pytest.raises(BufferFullError, match="1048576 bytes waiting"):
+        with pytest.raises(BufferFullError, match=r"write\('a'\): 'run' has 1048576 bytes waiting.* larger max_host_"):
             fill()
         logger.stop()
         assert logger.stats()["spool_bytes"] >= 1 << 20
@@ -251,6 +269,47 @@ def test_block_at_the_limit_waits_for_room(make: Callable[..., DataLogger]) -> N
             assert logger.stats()["waiting_bytes"] < 8 << 20
         logger.flush(30)
         assert stored(server.uri, "a")["t"] == np.repeat(np.arange(100), 10_000).tolist()
+
+
+def test_a_blocked_write_leaves_what_was_refused_to_the_flush(
+    server: ServerThread, make: Callable[..., DataLogger]
+) -> None:
+    """Whoever waits for room, or stops waiting for a flush, does not take what a later flush has to raise."""
+    with make(server.uri) as first:
+        first.write("loss", x=1, y=2)
+        first.flush(30)
+    with make(server.uri, on_full="block", max_host_bytes=1 << 20) as logger:
+        logger.write("loss", x=5)
+        with contextlib.suppress(FlushTimeoutError):
+            logger.flush(1e-9)
+        for _ in range(50):
+            logger.write("big", x=np.random.default_rng(0).standard_normal(20_000))
+        with pytest.raises(RejectedError, match=r"refused points of 'run': loss: .* declares x"):
+            logger.flush(30)
+        logger.flush(30)
+
+
+def test_what_a_write_at_the_limit_loses_is_counted(
+    server: ServerThread, make: Callable[..., DataLogger], monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    """A program that outruns the thread loses points rather than time: all others are stored, and none unaccounted."""
+    going, real, written = threading.Event(), sender_module.encode, 0
+
+    def encode(block: Block) -> EncodedBlock:
+        going.wait(60)
+        return real(block)
+
+    monkeypatch.setattr(sender_module, "encode", encode)
+    with make(server.uri, max_host_bytes=1 << 20, flush_every=0.01) as logger:
+        while logger.stats()["dropped"].get("a", 0) < 20_000:
+            logger.write("a", x=np.arange(10_000), y=1)
+            written += 10_000
+        going.set()
+        wait_until(lambda: not logger.stats()["waiting_bytes"], 60)
+        logger.write("a", x=np.arange(7), y=1)
+        logger.flush(60)
+        dropped = logger.stats()["dropped"]["a"]
+    assert len(stored(server.uri, "a")["x"]) == written + 7 - dropped
 
 
 def test_a_full_spool_is_a_counted_loss(make: Callable[..., DataLogger], caplog: pytest.LogCaptureFixture) -> None:
