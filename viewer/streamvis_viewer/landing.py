@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from streamvis import Client, StreamvisError, Topic
+from streamvis.errors import UnavailableError
 from streamvis_viewer import patterns
 from streamvis_viewer.catalog import Catalog, Name, Scope
 from streamvis_viewer.schema import Plot, Schema
@@ -19,7 +20,7 @@ from streamvis_viewer.web import PageHandler
 MOST_PLOTS = 6
 """Plots in the links that open several."""
 MOST_SCOPES = 1000
-"""Scopes that one request may name."""
+"""Scopes that one request may name; the page sends as many requests as it needs."""
 
 
 class LandingHandler(PageHandler):
@@ -105,15 +106,13 @@ class ScopesHandler(ApiHandler):
         self._grpc_uri = grpc_uri
 
     async def post(self, verb: str) -> None:
-        """Answers with the number of topics, or with what stood in the way."""
+        """Answers with the scopes for which it is done, and with what stood first in the way of the others."""
         scopes = self._scopes()
         if scopes is None:
             self.answer({"error": f"expected {{scopes: […]}} with 1 to {MOST_SCOPES} scopes"}, 400)
             return
-        try:
-            self.answer({"topics": await asyncio.to_thread(_change, self._grpc_uri, verb, scopes)})
-        except StreamvisError as error:
-            self.answer({"error": str(error)}, 409)
+        done, error = await asyncio.to_thread(_change, self._grpc_uri, verb, scopes)
+        self.answer({"done": done, "error": error}, 409 if error and not done else 200)
 
     def _scopes(self) -> list[str] | None:
         try:
@@ -154,10 +153,20 @@ def _trash(grpc_uri: str) -> list[dict[str, Any]]:
     return list(scopes.values())
 
 
-def _change(grpc_uri: str, verb: str, scopes: Sequence[str]) -> int:
+def _change(grpc_uri: str, verb: str, scopes: Sequence[str]) -> tuple[list[str], str]:
+    done, errors = [], []
     with Client(grpc_uri) as client:
         change = {"delete": client.delete, "restore": client.restore}[verb]
-        return sum(change(scope) for scope in scopes)
+        for scope in scopes:
+            try:
+                change(scope)
+            except StreamvisError as error:
+                errors.append(str(error))
+                if isinstance(error, UnavailableError):
+                    break
+            else:
+                done.append(scope)
+    return done, errors[0] if errors else ""
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +236,38 @@ def test_deleting_asks_first_and_can_be_undone(three: ServerThread, visit: Calla
         assert "run2" in client.scopes()
 
 
+def test_thousands_of_runs_are_deleted_and_brought_back(browser: Browser, tmp_path: Path) -> None:
+    """By the dialog, its undo and the trash; of a run that is gone already one learns, and the others go."""
+    prefix, scopes = str(tmp_path / "data"), [f"run{number:04d}" for number in range(1001)]
+    stored(prefix, scopes)
+    with data_serving(prefix) as data, serving("127.0.0.1:0", data.uri) as url, Client(data.uri) as client:
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        page.goto(url)
+        runs, trash = page.get_by_role("tab", name="Runs"), page.get_by_role("tab", name="Trash")
+        expect(runs).to_have_text("Runs 1001")
+        page.get_by_role("checkbox", name="All that are found").check()
+        page.get_by_role("button", name="Delete…").click()
+        page.get_by_role("button", name="Delete 1001 runs").click()
+        expect(page.get_by_role("dialog")).to_have_count(0, timeout=60_000)
+        expect(trash).to_have_text("Trash 1001", timeout=60_000)
+        assert client.scopes() == []
+        page.locator(".toast").get_by_role("button", name="Restore").click()
+        expect(runs).to_have_text("Runs 1001", timeout=60_000)
+        assert sorted(client.scopes()) == scopes
+        page.get_by_role("checkbox", name="All that are found").check()
+        page.get_by_role("button", name="Delete…").click()
+        client.delete("run0007")
+        page.get_by_role("button", name="Delete 1001 runs").click()
+        expect(page.locator("dialog .bad")).to_contain_text("1000 of 1001: ", timeout=60_000)
+        page.get_by_role("button", name="Cancel").click()
+        trash.click()
+        page.get_by_role("checkbox", name="All that are found").check()
+        page.get_by_role("button", name="Restore 1001").click()
+        expect(trash).to_have_text("Trash 0", timeout=60_000)
+        assert sorted(client.scopes()) == scopes
+        page.close()
+
+
 def test_the_trash_lists_what_can_be_restored(three: ServerThread, visit: Callable[..., Page]) -> None:
     """With its size and its names; a run that comes back is listed among the runs again."""
     with Client(three.uri) as client:
@@ -332,10 +364,7 @@ def test_the_page_says_that_the_viewer_is_gone(data: ServerThread, browser: Brow
 def test_of_five_thousand_runs_few_are_elements(browser: Browser, tmp_path: Path) -> None:
     """All of them are sorted, found and chosen nevertheless."""
     prefix, scopes = str(tmp_path / "data"), [f"run{number:04d}" for number in range(5000)]
-    with contextlib.closing(open_store(prefix)) as store:
-        declarations = tuple(Declaration(n, scope, "loss", ("x", "y")) for n, scope in enumerate(scopes, 1))
-        configs = tuple(Config(scope, {"seed": 4999 - n}) for n, scope in enumerate(scopes))
-        store.append([Submission(Batch("writer", 1, declarations, configs), {})])
+    stored(prefix, scopes)
     with data_serving(prefix) as data, serving("127.0.0.1:0", data.uri) as url:
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
         page.goto(url)
@@ -353,3 +382,11 @@ def test_of_five_thousand_runs_few_are_elements(browser: Browser, tmp_path: Path
         page.get_by_role("checkbox", name="All that are found").check()
         expect(page.locator("#actions")).to_contain_text("5000 runs chosen")
         page.close()
+
+
+def stored(prefix: str, scopes: Sequence[str]) -> None:
+    """A store with these runs, without points; the first has the largest seed."""
+    with contextlib.closing(open_store(prefix)) as store:
+        declarations = tuple(Declaration(n, scope, "loss", ("x", "y")) for n, scope in enumerate(scopes, 1))
+        configs = tuple(Config(scope, {"seed": len(scopes) - n}) for n, scope in enumerate(scopes, 1))
+        store.append([Submission(Batch("writer", 1, declarations, configs), {})])

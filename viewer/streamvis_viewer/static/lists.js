@@ -7,6 +7,7 @@ import {flat, search} from "./search.js";
 import {toast} from "./toast.js";
 
 const MOST_CONFIG = 7; // columns of hyperparameters
+const MOST_SCOPES = 500; // in one request, so that one sees how far it is; landing.py takes twice as many
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 const SIZES = ["B", "kB", "MB", "GB", "TB"];
 
@@ -28,6 +29,32 @@ const shown = value => (typeof value === "number" && !Number.isInteger(value) ? 
 const link = (query, text) => make("a", {href: `open?${query}`, title: text}, make("bdi", {}, text));
 
 const now = () => Date.now() / 1000;
+
+const many = runs => `${runs.length} run${runs.length === 1 ? "" : "s"}`;
+
+/** The head of a column of ticks: all that are found, or none. */
+function tickAll(rows, select) {
+  const all = rows.length > 0 && rows.every(row => row.selected);
+  return make("input", {type: "checkbox", checked: all, "aria-label": "All that are found", onchange: () => select(rows, !all)});
+}
+
+/** Deletes or restores runs, however many; `say(count)` after each part. What is done, and why not all: {done, error}. */
+async function change(token, verb, scopes, say) {
+  const result = {done: [], error: ""};
+  for (let at = 0; at < scopes.length; at += MOST_SCOPES) {
+    try {
+      const {done, error} = await call(token, `scopes/${verb}`, {scopes: scopes.slice(at, at + MOST_SCOPES)});
+      result.done.push(...done);
+      result.error ||= error;
+    } catch (error) {
+      result.error ||= error.message;
+      break;
+    }
+    say(result.done.length);
+  }
+  if (result.error && result.done.length) result.error = `${result.done.length} of ${scopes.length}: ${result.error}`;
+  return result;
+}
 
 export class Runs {
   title = "Runs";
@@ -80,10 +107,9 @@ export class Runs {
 
   actions(rows) {
     if (!this.#selected.size) return [];
-    const many = `${this.#selected.size} run${this.#selected.size === 1 ? "" : "s"}`;
-    const remove = make("button", {type: "button", className: "button plain", onclick: () => this.#confirm(many)}, "Delete…");
+    const remove = make("button", {type: "button", className: "button plain", onclick: () => this.#confirm(this.chosen)}, "Delete…");
     const clear = make("button", {type: "button", className: "quiet", onclick: () => this.#select(rows, false)}, "Clear");
-    return [make("span", {}, `${many} chosen`), remove, clear];
+    return [make("span", {}, `${many(this.chosen)} chosen`), remove, clear];
   }
 
   #has(key) {
@@ -91,10 +117,8 @@ export class Runs {
   }
 
   #columns() {
-    const all = this.#found.length > 0 && this.#found.every(run => run.selected);
-    const tick = make("input", {type: "checkbox", checked: all, "aria-label": "All that are found", onchange: () => this.#select(this.#found, !all)});
     const columns = [
-      {key: "selected", title: tick, width: "34px", cell: run => this.#tick(run)},
+      {key: "selected", title: tickAll(this.#found, (runs, on) => this.#select(runs, on)), width: "34px", cell: run => this.#tick(run)},
       {key: "scope", title: "Run", width: "minmax(180px, 2.4fr)", value: run => run.scope, cell: run => link(`scope=${encodeURIComponent(run.scope)}`, run.scope)},
     ];
     if (this.#has("status")) columns.push({key: "status", title: "Status", width: "104px", value: run => run.status, cell: status});
@@ -143,44 +167,40 @@ export class Runs {
     this.#changed();
   }
 
-  #confirm(many) {
-    const scopes = this.chosen;
+  #confirm(scopes) {
+    const title = `Delete ${many(scopes)}`;
     const names = make("ul", {}, ...scopes.slice(0, 8).map(scope => make("li", {}, make("bdi", {}, scope))), ...(scopes.length > 8 ? [make("li", {}, `and ${scopes.length - 8} more`)] : []));
     const problem = make("p", {className: "bad"});
-    const remove = make("button", {type: "button", className: "button danger"}, `Delete ${many}`);
+    const remove = make("button", {type: "button", className: "button danger"}, title);
     const cancel = make("button", {type: "button", className: "button plain", autofocus: true, onclick: () => dialog.close()}, "Cancel");
     const dialog = make(
-      "dialog", {"aria-label": `Delete ${many}`}, make("h1", {}, `Delete ${many}?`), names,
+      "dialog", {"aria-label": title}, make("h1", {}, `${title}?`), names,
       make("p", {}, "They go to the trash: “streamvis restore” brings them back until they are purged."), problem, make("p", {className: "buttons"}, remove, cancel),
     );
     dialog.addEventListener("close", () => dialog.remove());
     remove.addEventListener("click", async () => {
       remove.disabled = true;
-      try {
-        await call(this.#token, "scopes/delete", {scopes});
-        this.#undo(scopes, many);
-        dialog.close();
-        await this.#refresh();
-      } catch (error) {
-        problem.textContent = error.message;
-        remove.disabled = false;
-      }
+      const {done, error} = await change(this.#token, "delete", scopes, count => (remove.textContent = `${count} of ${many(scopes)}`));
+      if (done.length) this.#undo(done);
+      remove.textContent = title;
+      remove.disabled = false;
+      problem.textContent = error;
+      if (!error) dialog.close();
+      await this.#refresh();
     });
     document.body.append(dialog);
     dialog.showModal();
   }
 
-  #undo(scopes, many) {
+  #undo(scopes) {
     const restore = make("button", {type: "button", className: "quiet"}, "Restore");
-    const {line, element} = toast(`${many} deleted.`, restore);
+    const {line, element} = toast(`${many(scopes)} deleted.`, restore);
     restore.addEventListener("click", async () => {
-      try {
-        await call(this.#token, "scopes/restore", {scopes});
-        element.remove();
-        await this.#refresh();
-      } catch (error) {
-        line.textContent = error.message;
-      }
+      restore.disabled = true;
+      const {error} = await change(this.#token, "restore", scopes, count => (line.textContent = `${count} of ${many(scopes)} restored.`));
+      line.textContent = error;
+      if (!error) element.remove();
+      await this.#refresh();
     });
   }
 }
@@ -195,7 +215,9 @@ export class Trash {
   #changed;
   #refresh;
   #entries = [];
+  #found = [];
   #selected = new Set();
+  #progress = ""; // while runs are restored
 
   constructor(token, changed, refresh) {
     this.#token = token;
@@ -224,27 +246,25 @@ export class Trash {
 
   view(query) {
     const {test, error} = search(query);
-    const rows = this.#entries.filter(({scope}) => test(scope));
-    for (const row of rows) row.selected = this.#selected.has(row.scope);
-    return {columns: this.#columns(), rows, sort: "-deleted", error};
+    this.#found = this.#entries.filter(({scope}) => test(scope));
+    for (const row of this.#found) row.selected = this.#selected.has(row.scope);
+    return {columns: this.#columns(), rows: this.#found, sort: "-deleted", error};
   }
 
   actions() {
     if (!this.#selected.size) return [make("span", {className: "empty"}, "“streamvis purge” frees the space.")];
-    return [make("button", {type: "button", className: "button plain", onclick: () => this.#restore()}, `Restore ${this.#selected.size}`)];
+    const text = this.#progress || `Restore ${this.#selected.size}`;
+    return [make("button", {type: "button", className: "button plain", disabled: Boolean(this.#progress), onclick: () => this.#restore()}, text)];
   }
 
   #columns() {
     const tick = row => {
       const box = make("input", {type: "checkbox", checked: row.selected, "aria-label": `Choose ${row.scope}`});
-      box.addEventListener("change", () => {
-        box.checked ? this.#selected.add(row.scope) : this.#selected.delete(row.scope);
-        this.#changed();
-      });
+      box.addEventListener("change", () => this.#select([row], box.checked));
       return box;
     };
     return [
-      {key: "selected", title: "", width: "34px", cell: tick},
+      {key: "selected", title: tickAll(this.#found, (rows, on) => this.#select(rows, on)), width: "34px", cell: tick},
       {key: "scope", title: "Run", width: "minmax(180px, 2fr)", value: row => row.scope, cell: row => make("bdi", {}, row.scope)},
       {key: "deleted", title: "Deleted", width: "110px", number: true, value: row => row.deleted, cell: row => (row.deleted ? `${age(now() - row.deleted)} ago` : "–")},
       {key: "points", title: "Points", width: "76px", number: true, value: row => row.points, cell: row => count(row.points)},
@@ -253,15 +273,24 @@ export class Trash {
     ];
   }
 
+  #select(rows, on) {
+    for (const {scope} of rows) on ? this.#selected.add(scope) : this.#selected.delete(scope);
+    this.#changed();
+  }
+
   async #restore() {
-    try {
-      await call(this.#token, "scopes/restore", {scopes: [...this.#selected]});
-      this.#selected.clear();
-      await this.ask();
-      await this.#refresh();
-    } catch (error) {
-      toast(error.message);
-    }
+    const scopes = [...this.#selected];
+    const {done, error} = await change(this.#token, "restore", scopes, count => this.#say(`${count} of ${scopes.length}`));
+    for (const scope of done) this.#selected.delete(scope);
+    this.#say("");
+    if (error) toast(error);
+    await this.ask();
+    await this.#refresh();
+  }
+
+  #say(progress) {
+    this.#progress = progress;
+    this.#changed();
   }
 }
 
