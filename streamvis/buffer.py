@@ -162,9 +162,8 @@ class Buffer:
 
     def drain(self) -> Drained:
         """Takes everything out, as blocks: as few as keep the order of writes within every series."""
-        limit = next(
-            self._ticks
-        )  # else a thread's write could come out before its earlier one, of a layout drained already
+        # Without it, a thread's write could come out before its earlier one, of a layout drained already.
+        limit = next(self._ticks)
         taken = [(rows, rows.drain(limit)) for rows in list(self._layouts.values())]
         taken = [(rows, records) for rows, records in taken if len(records)]
         runs = [_row_runs(rows, records) for rows, records in taken]

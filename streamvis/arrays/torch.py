@@ -67,13 +67,16 @@ class Adapter:
         device, dtype = cast("tuple[torch.device, torch.dtype]", forms[0].place)
         lane = self._lane(device)
         shapes = [form.shape for form in forms]
-        flatten = _flatten_numbers if not any(shapes) else _flatten
+        numbers = not any(shapes)  # then stacking compares the shapes
+        flatten = _flatten_numbers if numbers else _flatten
         size = torch.Size([sum(map(math.prod, shapes))])
 
         def copy(values: Sequence[torch.Tensor]) -> torch.Tensor | None:
-            for value, shape in zip(values, shapes, strict=True):
-                if value.dtype is not dtype or value.shape != shape:
+            for value in values:
+                if value.dtype is not dtype:
                     return None
+            if not numbers and [value.shape for value in values] != shapes:
+                return None
             try:
                 if lane is None:
                     return flatten([_waiting(value) for value in values])
