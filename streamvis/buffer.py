@@ -20,7 +20,7 @@ import numpy as np
 from streamvis.arrays import Adapters, ArrayAdapter, Form, host_array
 from streamvis.arrays.groups import Group, groups_of, snapshots
 from streamvis.arrays.parts import Part, PartAdapter, Together
-from streamvis.columns import MAX_INDEX, MAX_INT, Array, Block, as_column, common_shape, join, misfit
+from streamvis.columns import MAX_COLUMNS, MAX_INDEX, MAX_INT, Array, Block, as_column, common_shape, join, misfit
 from streamvis.errors import ColumnsError, DtypeError, UsageError
 from streamvis.puts import Put, put_for
 from streamvis.rows import Rows, Shaped
@@ -341,6 +341,11 @@ def _check_call(name: Any, index: Any, k: int, names: Mapping[str, Any]) -> None
     if not names:
         raise ColumnsError(
             f"write({name!r:.80}): there are no columns; expected a keyword or more, as in x=step, y=loss"
+        )
+    if len(names) > MAX_COLUMNS:
+        raise ColumnsError(
+            f"write({name!r:.80}): there are {len(names)} columns; expected {MAX_COLUMNS} at most: "
+            "write an array of shape (index, point), or several names"
         )
 
 

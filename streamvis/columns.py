@@ -21,6 +21,9 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 DTYPES: tuple[np.dtype[Any], ...] = tuple(np.dtype(code) for code in ("<f4", "<f8", "<i4", "<i8", "?"))
 """What a column can hold. A dtype's place here is its number on the wire."""
 
+MAX_COLUMNS = 1024
+"""Of one topic."""
+
 MAX_INDEX = 2**31 - 1
 
 MAX_INT = 2**63 - 1

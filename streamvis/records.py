@@ -70,7 +70,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The latest status of a writer, and the Unix time at which the server heard it, by its own clock."""
+    """The latest status of a writer, and when the server heard it, by its `steady_time`."""
 
     writer: str
     status: Status

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from streamvis.arrays import Adapters, Form
 from streamvis.buffer import HIGH_WATER, SMALL_BYTES, Buffer
-from streamvis.columns import Block
+from streamvis.columns import MAX_COLUMNS, Block
 from streamvis.errors import ColumnsError, DtypeError, UsageError
 from streamvis.puts import REFUSED
 
@@ -240,6 +240,14 @@ def test_an_empty_array_declares_the_topic_and_adds_nothing() -> None:
     assert buffer.drain().blocks == []
     with pytest.raises(ColumnsError):
         buffer.add("a", 0, {"y": 1})
+
+
+def test_more_columns_than_a_topic_may_have_are_refused() -> None:
+    """At the call, as the server would refuse the whole batch."""
+    buffer = Buffer()
+    buffer.add("a", 0, {f"c{number}": 1 for number in range(MAX_COLUMNS)})
+    with pytest.raises(ColumnsError, match=r"write\('b'\): there are 1025 columns; expected 1024 at most"):
+        buffer.add("b", 0, {f"c{number}": 1 for number in range(MAX_COLUMNS + 1)})
 
 
 def test_no_object_per_point_outlives_a_write() -> None:

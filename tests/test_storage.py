@@ -37,8 +37,8 @@ from streamvis.errors import (
     StoreLockedError,
     UsageError,
 )
-from streamvis.records import Batch, Config, Declaration, Size, Usage
-from streamvis.storage import MemoryStore, SqliteStore, Store, Submission, open_store
+from streamvis.records import Batch, Config, Declaration, Size, Status, Usage
+from streamvis.storage import MemoryStore, SqliteStore, Store, Submission, compactor, open_store
 from streamvis.storage.compaction import FAN_OUT
 from streamvis.storage.rules import merge
 from streamvis.testing import StoreContract, StoreStream, append, loss, pages, points, read, series
@@ -95,6 +95,9 @@ BATCHES = st.tuples(
     st.lists(DECLARATIONS, max_size=2, unique_by=(lambda one: one.handle, lambda one: (one.scope, one.name))),
     st.lists(CONFIGS, max_size=1),
     st.lists(st.tuples(HANDLES, st.integers(0, 2), st.integers(0, 3)), max_size=4),
+    st.sampled_from(
+        [None, None, Status("run", "running", 10.0, 1.0, 2.0), Status("other", "finished", 10.0, 1.0, 3.0)]
+    ),
 )
 STEPS = st.lists(
     st.one_of(
@@ -106,6 +109,7 @@ STEPS = st.lists(
             st.lists(st.sampled_from(["a", "b"]), max_size=2),
         ),
         st.integers(1, 20_000),  # bytes to free
+        st.just("reopen"),
     ),
     max_size=12,
 )
@@ -116,6 +120,7 @@ class Server:
     """A store and its streams, as the server would keep them; two streams belong to one writer."""
 
     store: Store
+    path: Path | None = None
     streams: list[tuple[str, dict[int, int]]] = field(default_factory=lambda: [("one", {}), ("one", {}), ("two", {})])
     numbers: dict[str, int] = field(default_factory=lambda: {"one": 0, "two": 0})
 
@@ -124,6 +129,11 @@ class Server:
             return self.store.set_config(step)
         if isinstance(step, int):
             return self.store.free(step)
+        if step == "reopen":
+            if self.path:
+                self.store.close()
+                self.store = SqliteStore(self.path)
+            return None
         if isinstance(step, tuple):
             try:
                 return getattr(self.store, step[0])(*step[1:])
@@ -136,19 +146,25 @@ class Server:
                 self.numbers[writer] = max(self.numbers[writer], ack.number)
         return acks, commit, [bindings for _, bindings in self.streams]
 
-    def submission(
-        self, stream: int, ahead: int, declare: list[Declaration], configs: list[Config], blocks: list[Any]
-    ) -> Submission:
+    def submission(self, stream: int, ahead: int, *parts: Any) -> Submission:
+        declare, configs, blocks, status = parts
         writer, bindings = self.streams[stream]
         sent = [points(*range(n + 1), handle=handle, index=index) for handle, index, n in blocks]
         number = max(1, self.numbers[writer] + ahead)
-        return Submission(Batch(writer, number, tuple(declare), tuple(configs), tuple(sent)), bindings)
+        return Submission(Batch(writer, number, tuple(declare), tuple(configs), tuple(sent), status), bindings)
 
     def everything(self) -> Any:
         seq = self.store.seq()
         catalogs = [self.store.catalog(after) for after in range(seq + 1)]
         pages = [self.store.page(topic, seq // 3, seq, 100) for topic in range(seq + 1)]
-        return catalogs, pages, [self.store.lengths(topic) for topic in range(seq + 1)], self.sizes()
+        lengths = [self.store.lengths(topic) for topic in range(seq + 1)]
+        extents = [self.extents(topic, upto) for topic in range(seq + 1) for upto in (seq // 2, seq)]
+        reports = {report.writer: report.status for report in self.store.reports()}
+        return catalogs, pages, lengths, extents, reports, self.sizes()
+
+    def extents(self, topic: int, upto: int) -> list[Any]:
+        found = self.store.extents(topic, upto)
+        return [(one.index, one.k, one.numbers.tolist(), one.points.tolist()) for one in found]
 
     def sizes(self) -> Any:
         found = [self.store.topic_sizes(scope, deleted=d) for scope in (None, "run", "other") for d in (False, True)]
@@ -158,9 +174,10 @@ class Server:
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_sqlite_says_what_memory_says(steps: list[Any]) -> None:
-    """Any sequence of writes, configs, deletes, restores and purges gets the same answers, catalogs and pages."""
+    """Any sequence of writes, configs, deletes, restores, purges and restarts gets the same answers and contents."""
     with tempfile.TemporaryDirectory() as directory:
-        servers = Server(MemoryStore()), Server(SqliteStore(Path(directory) / "data"))
+        path = Path(directory) / "data"
+        servers = Server(MemoryStore()), Server(SqliteStore(path), path)
         try:
             for step in steps:
                 memory, sqlite = (server.apply(step) for server in servers)
@@ -183,7 +200,8 @@ def test_compacted_sqlite_says_what_memory_says(steps: list[Any], spans: list[tu
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         for name, value in {"FAN_OUT": 2, "SLICE_BLOCKS": 4, "REST_SECONDS": 0.0}.items():
             patch.setattr(f"streamvis.storage.compaction.{name}", value)
-        memory, sqlite = Server(MemoryStore()), Server(SqliteStore(Path(directory) / "data"))
+        path = Path(directory) / "data"
+        memory, sqlite = Server(MemoryStore()), Server(SqliteStore(path), path)
         try:
             for step in steps:
                 if isinstance(step, int):
@@ -192,7 +210,7 @@ def test_compacted_sqlite_says_what_memory_says(steps: list[Any], spans: list[tu
                 else:
                     assert [memory.apply(one) for one in step] == [sqlite.apply(one) for one in step]
                 assert without_bytes(memory.sizes()) == without_bytes(sqlite.sizes())
-                assert {one.scope: one for one in sqlite.store.usage()} == slow_usage(Path(directory) / "data.sqlite")
+                assert {one.scope: one for one in sqlite.store.usage()} == slow_usage(path.with_suffix(".sqlite"))
             for topic in range(1, memory.store.seq() + 1):
                 for after, upto, max_bytes in [*spans, (0, memory.store.seq(), 1 << 20)]:
                     one, other = (
@@ -256,6 +274,31 @@ def test_small_blocks_become_few(store: SqliteStore) -> None:
     assert 100_000 < max(block.n for block in blocks) < 300_000
     assert sum(block.size for block in blocks) < 0.95 * size
     assert read(store, topic) == list(range(2000 * count))
+
+
+def test_a_read_beside_a_compaction_step_does_not_wait(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads what was committed before, while the step holds its transaction open."""
+    append(store, StoreStream().next(*map(points, range(FAN_OUT)), declare=[loss()]))
+    inside, gate = Event(), Event()
+
+    def held(*arguments: Any, **options: Any) -> Any:
+        inside.set()
+        assert gate.wait(60)
+        return compactor.merge(*arguments, **options)
+
+    monkeypatch.setattr("streamvis.storage.compactor.merge", held)
+    thread = Thread(target=compact, args=(store,))
+    thread.start()
+    try:
+        assert inside.wait(60)
+        monkeypatch.undo()
+        assert read(store, 1) == list(range(FAN_OUT))
+        assert thread.is_alive()
+    finally:
+        gate.set()
+        thread.join()
+    assert len(store.page(1, 0, store.seq(), 1 << 20).blocks) == 1
+    assert read(store, 1) == list(range(FAN_OUT))
 
 
 def test_a_topic_gained_before_the_start_is_compacted(tmp_path: Path) -> None:

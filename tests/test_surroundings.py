@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,9 +14,12 @@ import numpy as np
 import pytest
 
 from streamvis.client import Client
+from streamvis.clock import steady_time
 from streamvis.errors import StoreFullError
 from streamvis.logger import DataLogger
-from streamvis.storage import SqliteStore
+from streamvis.records import Status
+from streamvis.server.runs import run_infos
+from streamvis.storage import MemoryStore, SqliteStore
 from streamvis.testing import StoreStream, append, loss, points, read
 
 WAIT = 60.0
@@ -72,6 +76,31 @@ def _refusal(client: Client) -> str:
     except StoreFullError as error:
         return f"{error.status} {error}"
     return ""
+
+
+@pytest.mark.parametrize("jump", [1e8, -1e8])
+def test_a_clock_that_jumps_ends_and_revives_no_run(jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was just heard runs, and who has been silent has crashed, wherever the clock goes; also after a restart."""
+    passed, elsewhere = [0.0], [0.0]
+    monotonic, unix = time.monotonic, time.time
+    monkeypatch.setattr("time.monotonic", lambda: monotonic() + passed[0])
+    monkeypatch.setattr("time.time", lambda: unix() + passed[0] + elsewhere[0])
+    store, stream, since = MemoryStore(), StoreStream(), steady_time()
+
+    def state(since: float) -> str:
+        (run,) = run_infos(store.usage(), store.reports(), steady_time(), since)
+        return run.status
+
+    append(store, stream.next(points(0), declare=[loss()], status=Status("run", "running", 10.0, 1.0, 2.0)))
+    for elsewhere[0] in (jump, 0.0, jump):
+        assert state(since) == "running"
+    passed[0] += 31
+    assert state(since) == "crashed"
+    elsewhere[0] = 0.0
+    assert state(since) == "crashed"
+    restarted = steady_time() + jump  # another process, which began when the clock stood there
+    (run,) = run_infos(store.usage(), store.reports(), restarted + 31, restarted)
+    assert run.status == "crashed"
 
 
 def test_a_clock_that_jumps_changes_no_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

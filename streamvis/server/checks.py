@@ -16,12 +16,12 @@ from streamvis.codec import (
     point_size,
     validate,
 )
+from streamvis.columns import MAX_COLUMNS
 from streamvis.errors import MalformedError
 from streamvis.records import CONFIGS, Batch, Declaration, Status
 from streamvis.wire import load_config
 
 MAX_TEXT_BYTES = 4096
-MAX_COLUMNS = 1024
 MAX_HEARTBEAT = 86_400.0
 MAX_COUNTERS_BYTES = 64 << 10
 MAX_BLOCK_BYTES = 8 << 20

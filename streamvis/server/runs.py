@@ -15,7 +15,7 @@ PATIENCE = 3
 def run_infos(usage: Sequence[Usage], reports: Sequence[Report], now: float, since: float) -> list[RunInfo]:
     """Every scope that is not in the trash, oldest first; one without topics stands after those with.
 
-    `since` is when the server began to listen: nobody was heard while it was down. Times are Unix seconds.
+    `since` is when the server began to listen: nobody was heard while it was down. Times are of `steady_time`.
     """
     by_scope: defaultdict[str, list[Report]] = defaultdict(list)
     for report in reports:
@@ -45,7 +45,8 @@ def run_infos(usage: Sequence[Usage], reports: Sequence[Report], now: float, sin
 
 
 def _state(report: Report, now: float, since: float) -> RunStatus:
-    silent = now - max(report.heard, since) > PATIENCE * report.status.heartbeat
+    heard = report.heard if since <= report.heard <= now else since  # else the clock stood elsewhere in an earlier life
+    silent = now - heard > PATIENCE * report.status.heartbeat
     alive = report.status.state in ("running", "stalled")
     return "crashed" if alive and silent else report.status.state
 

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 from streamvis import __version__, wire
+from streamvis.clock import steady_time
 from streamvis.errors import MalformedError, UnavailableError, UsageError
 from streamvis.filters import Patterns
 from streamvis.records import Ack, Batch, Change, Metric, Query, Stats, pack_cursor
@@ -54,7 +55,7 @@ class Service:
         self._meter = Meter()
         self._room = Room(ALL_BYTES)
         self._subscriptions: set[Subscription] = set()
-        self._started = time.time()
+        self._started = steady_time()
         self._stopping = False
         self._pulls: set[asyncio.Task[None]] = set()
 
@@ -262,7 +263,7 @@ class Service:
             matches = self._patterns.get(message.scope_filter if message.HasField("scope_filter") else "").matches
             reports = await self._readers.call(self._store.reports)
             usage = await self._readers.call(self._store.usage)
-            for run in run_infos(usage, reports, time.time(), self._started):
+            for run in run_infos(usage, reports, steady_time(), self._started):
                 if matches(run.scope):
                     yield wire.run_info_to_pb(run)
 

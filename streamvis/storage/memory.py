@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from streamvis.clock import steady_time
 from streamvis.codec import EncodedBlock
 from streamvis.errors import NotFoundError, UsageError
 from streamvis.records import (
@@ -98,7 +99,7 @@ class MemoryStore(Store):
     def _begin(self, batch: Batch, changes: _Changes) -> None:
         self._numbers[batch.writer] = batch.number
         if batch.status:
-            self._reports[batch.writer] = Report(batch.writer, batch.status, time.time())
+            self._reports[batch.writer] = Report(batch.writer, batch.status, steady_time())
         for declaration in batch.declarations:
             self._declare(declaration, changes)
 

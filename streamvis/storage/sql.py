@@ -18,6 +18,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 from zlib import crc32
 
+from streamvis.clock import steady_time
 from streamvis.codec import EncodedBlock
 from streamvis.errors import MalformedError, NotFoundError, StoreDamagedError, UsageError
 from streamvis.records import (
@@ -380,7 +381,7 @@ class SqlStore(Store):
         session.executemany(_PUT_BLOCK, plan.rows)
         sizes.add(session, plan.rows)
         session.executemany(_PUT_NUMBER, numbers)
-        statuses.put(session, plan.statuses, now)
+        statuses.put(session, plan.statuses, steady_time())
         if plan.topics or plan.configs or plan.blocks:
             session.execute(_SET_CLOCK, (plan.seq, shard))
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from streamvis.clock import steady_time
 from streamvis.codec import EncodedBlock, decode, encode
 from streamvis.columns import Block
 from streamvis.errors import ConflictError, NotFoundError, UsageError
@@ -137,7 +138,7 @@ class StoreContract(ABC):
         first, second = StoreStream("a"), StoreStream("b")
         running, finished = (Status("run", state, 10, 1, 2, '{"points": 3}') for state in ("running", "finished"))
         repeated = first.next(points(1), declare=[loss()], status=running)
-        began = time.time()
+        began = steady_time()
         append(store, repeated, second.next(status=replace(running, started=0.5)))
         seq = store.seq()
         append(store, first.next(status=finished), second.next())
@@ -145,7 +146,7 @@ class StoreContract(ABC):
         assert store.seq() == seq
         reports = store.reports()
         assert [(it.writer, it.status) for it in reports] == [("b", replace(running, started=0.5)), ("a", finished)]
-        assert all(began <= report.heard <= time.time() for report in reports)
+        assert all(began <= report.heard <= steady_time() for report in reports)
 
     def test_statuses_of_scopes_in_the_trash_are_left_out(self, store: Store) -> None:
         """Until something is written there again, or it is restored."""
