@@ -2,6 +2,9 @@
 
 While the spool holds anything, new batches go behind it, and the outbox is a window over its front: the order of
 numbers is the order of sending, always. When the link is lost, what the server has not acknowledged goes to the spool.
+
+A batch that the server refuses for what it holds, which ends its stream, is sent again, alone; when it is refused again
+it is set aside, and an empty one takes its number.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from streamvis.errors import BufferFullError, MalformedError, SpoolError, StreamvisError, UnavailableError
+from streamvis.errors import BufferFullError, MalformedError, SpoolError, StreamvisError, UnavailableError, UsageError
 from streamvis.outbox import Outbox
-from streamvis.records import Ack, Batch
+from streamvis.records import CONFIGS, Ack, Batch
 from streamvis.spool import Loss, Spool
 from streamvis.transport import Link, OpenLink
 
@@ -54,6 +57,9 @@ class Lost:
 
 LinkEvent: TypeAlias = Answer | Lost
 
+Refusal: TypeAlias = tuple[Batch, Mapping[int, str]]
+"""A batch, and why the server does not store what belongs to each of these of its handles."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpoolOptions:
@@ -81,6 +87,8 @@ class Delivery:
         self._copied = False  # or tried to, since the last answer
         self._retry_delay = _FIRST_RETRY
         self._before = 0  # batches delivered under earlier writer ids
+        self._alone_until = 0  # the number up to which batches are sent one by one
+        self._set_aside: set[int] = set()  # numbers of batches that are sent empty
         self._away = False
         self.stuck = False  # neither the server nor the disk takes what is in memory
         self._offered_at: deque[tuple[int, float]] = deque()  # of outstanding batches, at most one a second
@@ -102,7 +110,7 @@ class Delivery:
     def _begin_writer(self) -> None:
         self._writer = _writer_id(self._label)
         self._spool = Spool(self._options.root, self._writer, self._options.max_bytes)
-        self._last_number = self._acknowledged = 0
+        self._last_number = self._acknowledged = self._alone_until = 0
 
     # ---- where things stand
 
@@ -125,6 +133,11 @@ class Delivery:
     def connected(self) -> bool:
         """Whether a link is open, as far as is known."""
         return self._link is not None
+
+    @property
+    def away(self) -> bool:
+        """Whether the server is gone: the link was lost, and nothing was acknowledged since."""
+        return self._away
 
     @property
     def outstanding(self) -> int:
@@ -198,7 +211,8 @@ class Delivery:
         """Connects when it is time to, and sends what the server can take."""
         if self._link is None and self.outstanding and now >= self.next_connect:
             self._connect(now)
-        while self._link is not None and self._outbox.in_flight < IN_FLIGHT:
+        limit = 1 if self._alone else IN_FLIGHT
+        while self._link is not None and self._outbox.in_flight < limit:
             batch = self._outbox.next()
             if batch is not None:
                 self._heard = self._heard if self._outbox.in_flight > 1 else now
@@ -211,14 +225,45 @@ class Delivery:
         if self._link is not None and self._outbox.in_flight and now >= self._heard + ANSWER_TIMEOUT:
             self._on_lost(UnavailableError(f"the server has not answered for {ANSWER_TIMEOUT:.0f} s"), now)
 
-    def take(self, event: LinkEvent, now: float) -> tuple[Batch, Mapping[int, str]] | None:
-        """Applies what a link reported; gives a stored batch of which the server rejected topics, with the reasons."""
+    def take(self, event: LinkEvent, now: float) -> Refusal | None:
+        """Applies what a link reported; gives what the server refused for good, if that is what it says."""
         if self._link is None or event.link != self._links:
             return None
-        if isinstance(event, Lost):
-            self._on_lost(event.error, now)
+        if isinstance(event, Answer):
+            return self._on_answer(event.ack, now)
+        if isinstance(event.error, UsageError) and self._outbox.in_flight:
+            return self._on_refused(event.error, now)
+        self._on_lost(event.error, now)
+        return None
+
+    @property
+    def _alone(self) -> bool:
+        return self._acknowledged < self._alone_until
+
+    def _on_refused(self, error: UsageError, now: float) -> Refusal | None:
+        """The server ended the stream because of a batch: the one in flight, or one of them."""
+        first = self._outbox.batches[0]
+        if not self._alone:
+            self._alone_until = first.number + self._outbox.in_flight - 1
+            self._reconnect(now)
             return None
-        return self._on_answer(event.ack, now)
+        if first.number in self._set_aside:  # nothing that this writer sends is taken
+            self._on_lost(error, now)
+            return None
+        self._set_aside.add(first.number)
+        self._outbox.replace_first(_emptied(first))
+        self._reconnect(now)
+        return first, dict.fromkeys(_handles(first), str(error))
+
+    def _reconnect(self, now: float) -> None:
+        self._disconnect()
+        self.counts["retries"] += 1
+        self.next_connect = now
+        self._outbox.restart()
+
+    def _read(self, spool: Spool) -> Batch | None:
+        batch = spool.read()
+        return _emptied(batch) if batch is not None and batch.number in self._set_aside else batch
 
     def _copy(self) -> None:
         """Puts a copy of what the server is slow to acknowledge on disk, if that takes it."""
@@ -231,7 +276,7 @@ class Delivery:
         if self._spool.empty:
             return False
         try:
-            batch = self._spool.read()
+            batch = self._read(self._spool)
         except SpoolError as error:
             self._abandon_spool(error)
             return False
@@ -254,7 +299,7 @@ class Delivery:
             self._link.close()
             self._link = None
 
-    def _on_answer(self, ack: Ack, now: float) -> tuple[Batch, Mapping[int, str]] | None:
+    def _on_answer(self, ack: Ack, now: float) -> Refusal | None:
         self._heard, self._copied = now, False
         try:
             settled = self._outbox.settle(ack)
@@ -268,6 +313,7 @@ class Delivery:
         self._retry_delay = _FIRST_RETRY
         self.stuck = False
         self._acknowledged = settled.batch.number
+        self._set_aside.discard(self._acknowledged)
         self._forget_times()
         self._spool.acknowledge(self._acknowledged)
         if self._away:
@@ -320,7 +366,7 @@ class Delivery:
         self._outbox.clear()
         self._disconnect()
         old.rewind()
-        rest: Iterable[Batch] = iter(old.read, None) if not old.empty else kept
+        rest: Iterable[Batch] = iter(lambda: self._read(old), None) if not old.empty else kept
         spool_it = not old.empty
         for batch in rest:
             renumbered = replace(batch, writer=self._writer, number=self._last_number + 1)
@@ -329,6 +375,7 @@ class Delivery:
                 self._spool.append(renumbered)
             else:
                 self._outbox.add(renumbered)
+        self._set_aside.clear()
         self._losses += old.take_losses()
         old.discard()
         old.close()
@@ -341,6 +388,7 @@ class Delivery:
         self._close_spool()
         self._before = self.offered
         self._begin_writer()
+        self._set_aside.clear()
         self._outbox.clear()
         self._disconnect()
 
@@ -357,6 +405,15 @@ class Delivery:
         except SpoolError as error:
             self.counts["errors"] += 1
             _log.error("%s; points of %r may be missing there", error, self._label)
+
+
+def _emptied(batch: Batch) -> Batch:
+    return Batch(batch.writer, batch.number)
+
+
+def _handles(batch: Batch) -> Iterable[int]:
+    """What the batch adds to."""
+    return [*([CONFIGS] if batch.configs else []), *(block.topic for block in batch.blocks)]
 
 
 def _writer_id(scope: str) -> str:

@@ -67,6 +67,11 @@ class Outbox:
         self._bound.update(declared.handle for declared in missing)
         return replace(batch, declarations=missing)
 
+    def replace_first(self, batch: Batch) -> None:
+        """Puts the batch in the place of the first that is not acknowledged, whose number it has."""
+        self.nbytes += size(batch) - size(self._unacknowledged[0])
+        self._unacknowledged[0] = batch
+
     def restart(self) -> None:
         """A new stream: nothing is in flight, nothing declared, all is to be sent."""
         self._in_flight.clear()

@@ -392,13 +392,17 @@ class Sender:
 
     def _on_rejected(self, batch: Batch, reasons: Mapping[int, str]) -> None:
         refused = _only(batch, reasons)
-        path = keep_rejected(self._options.spool_dir, refused)
+        try:
+            place = f"kept in {keep_rejected(self._options.spool_dir, refused)}"
+        except OSError as error:
+            place = "lost"
+            self._drop(refused, SpoolError(f"the server refuses them, and {self._options.spool_dir} cannot: {error}"))
         self._unreported = True
         names = {declared.handle: declared.name for declared in refused.declarations} | {CONFIGS: "config"}
         for handle, reason in reasons.items():
             name = names.get(handle, f"handle {handle}")
             if name not in self._rejected:
-                _log.error("the server refuses %s: %s; what it refused is kept in %s", name, reason, path)
+                _log.error("the server refuses %s: %s; what it refused is %s", name, reason, place)
             self._rejected[name] = reason
 
     def _settle_tickets(self) -> None:
@@ -482,9 +486,9 @@ def _push_one(path: Path, open_link: OpenLink) -> int:
         while delivery.outstanding:
             delivery.pump(time.monotonic())
             event = events.get(timeout=ANSWER_TIMEOUT)
-            if isinstance(event, Lost):
-                raise event.error
             rejection = delivery.take(event, time.monotonic())
+            if isinstance(event, Lost) and delivery.away:
+                raise event.error
             if rejection is not None:
                 keep_rejected(path.parent, _only(*rejection))
                 refused |= dict.fromkeys(rejection[1].values())

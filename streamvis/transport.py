@@ -123,4 +123,6 @@ class GrpcLink:
 def _error(uri: str, failure: grpc.RpcError) -> StreamvisError:
     if failure.code() is grpc.StatusCode.UNAVAILABLE:
         return UnavailableError(f"no streamvis server answers at {uri}")
+    if failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in str(failure.details()):
+        return UsageError(f"{uri}: {failure.details()}")  # by gRPC itself, at either end: the disk is not full
     return from_status(failure.code().name, f"{uri}: {failure.details()}")
