@@ -132,12 +132,11 @@ class MetricLogger:
     def log_config(self, params: Any) -> None:
         """Merges hyperparameters of any kind into the scope's config.
 
-        Numbers, strings, None and containers keep their form; dataclasses and namespaces become dicts, classes and
-        functions their names. What else there is becomes its `repr`, which is said once.
+        As DataLogger.write_config, but that what it would raise for is said once instead.
         """
         with self.contained("hyperparameters"):
             notes: Notes = {}
-            config = plain({} if params is None else params, notes)
+            config = plain({} if params is None else params, notes, lenient=True)
             if not isinstance(config, dict):
                 raise UsageError(f"found {type(params).__name__}, expected a dict")
             if notes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import logging
 import math
 import os
@@ -25,6 +24,7 @@ from streamvis.buffer import HIGH_WATER, MAX_NAME_BYTES, Buffer
 from streamvis.errors import BufferFullError, FlushTimeoutError, StateError, UsageError
 from streamvis.heartbeat import End
 from streamvis.hookspecs import Run, Sink
+from streamvis.hyperparameters import Notes, plain
 from streamvis.plugins import Plugins
 from streamvis.puts import REFUSED
 from streamvis.sender import Life, OnFull, Sender, SenderOptions
@@ -110,9 +110,10 @@ class DataLogger:
         self._sender: Sender | None = None
         self._refused: Counter[str] = Counter()
         self._said_forked = False
+        self._noted: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_buffer", "_sender", "_refused", "_said_forked")
+        own = ("_buffer", "_sender", "_refused", "_said_forked", "_noted")
         kept = {name: value for name, value in self.__dict__.items() if name not in own}
         running = self._sender is not None and self._sender.life is not Life.STOPPED
         return {**kept, "_options": replace(self._options, replace=False), "_running": running}
@@ -170,17 +171,27 @@ class DataLogger:
         """
         return self._buffer.together(names, values)
 
-    def write_config(self, values: Mapping[str, Any]) -> None:
+    def write_config(self, values: Any) -> None:
         """Merges hyperparameters into the scope's config: later keys win, nested dicts merge.
 
-        Numbers, bools, None, strings, lists and dicts come back as they are; numpy scalars as numbers; anything else
-        as its `repr`, with a warning. Raises UsageError unless it is a mapping with string keys.
+        Takes a dict with string keys, a dataclass, an argparse.Namespace or an OmegaConf. Numbers, bools, None,
+        strings, lists and dicts come back as they are; numpy scalars as numbers, small arrays as lists, paths as
+        strings, enums as their values, classes and functions as their names; anything else as its `repr`, with one
+        warning. Raises UsageError for what is no dict, for other keys, and for what contains itself or is more than 64
+        levels deep.
         """
-        if not isinstance(values, Mapping):
+        notes: Notes = {}
+        config = plain(values, notes)
+        if not isinstance(config, dict):
             raise UsageError(f"config is a {type(values).__name__}; expected a dict with string keys")
         if self._forked():
             return
-        self._running_sender().configure(json.loads(json.dumps(_plain(values, ""))))
+        sender = self._running_sender()
+        if new := notes.keys() - self._noted:
+            self._noted |= new
+            listed = "; ".join(f"{path} {note}" for path, note in notes.items() if path in new)
+            _log.warning("config of %r: %s (said once)", self.scope, listed)
+        sender.configure(config)
 
     def flush(self, timeout: float | None = None) -> None:
         """Returns when everything written so far is stored or, while the server is away, spooled: see `stats`.
@@ -361,7 +372,7 @@ class AsyncDataLogger:
         self._logger.wait_for_room()
         self._logger.write(name, start_index=start_index, **columns)
 
-    def write_config(self, values: Mapping[str, Any]) -> None:
+    def write_config(self, values: Any) -> None:
         """Merges hyperparameters into the scope's config; see DataLogger.write_config."""
         self._logger.write_config(values)
 
@@ -441,20 +452,3 @@ def _adapters(tensor_type: str | None) -> Adapters:
         known = ", ".join(adapters.names)
         raise UsageError(f"tensor_type is {tensor_type!r}; expected None or one of {known}")
     return adapters
-
-
-def _plain(value: Any, path: str) -> Any:
-    """The value in JSON's types."""
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise UsageError(f"config key {key!r} in {path or 'the top level'} is no string")
-        return {key: _plain(item, f"{path}.{key}".lstrip(".")) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, path) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item(), path)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    _log.warning("config %s is a %s, which JSON does not know: its repr is stored", path, type(value).__name__)
-    return repr(value)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from streamvis.errors import ConflictError, UsageError
+from streamvis.hyperparameters import MAX_DEPTH
 from streamvis.records import Declaration, Topic
 from streamvis.wire import dump_config, load_config
 
@@ -16,7 +17,7 @@ GONE = -1
 """What a handle is bound to when its topic was deleted before a repeated batch declared it again."""
 
 MAX_CONFIG_BYTES = 1 << 20
-MAX_CONFIG_DEPTH = 64
+MAX_CONFIG_DEPTH = MAX_DEPTH
 
 STILL_REJECTED = "its declaration on this stream was rejected; declare it again with the topic's columns"
 

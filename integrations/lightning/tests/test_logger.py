@@ -163,7 +163,7 @@ def test_hyperparameters_of_every_kind(make: Any, config: Callable[[], Any], sai
         "name": "net",
         "numpy": [0.5, 3, [0, 1]],
         "torch": [2, [0.0, 0.0], 1.0],
-        "nested": {"1": {"a": [1, [2]]}, "options": {"depth": 2, "where": "/data"}, "color": "RED"},
+        "nested": {"1": {"a": [1, [2]]}, "options": {"depth": 2, "where": "/data"}, "color": 1},
         "called": ["torch.nn.modules.activation.ReLU", "math.sqrt"],
         "large": {"infinite": math.inf, "long": 2**70},
         "twice": {"1": "last"},
