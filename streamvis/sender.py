@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from streamvis import process
 from streamvis.buffer import Buffer, Unreadable
@@ -42,6 +42,8 @@ FIRST_WRITE_DELAY = 0.005
 """Seconds from the first write after a quiet interval to its flush, so that a step's metrics travel together."""
 
 _REPORTED = ("writes", "points", "bytes", "flushes", "transfers", "retries", "spooled", "lag", "errors")
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("streamvis")
 
@@ -326,17 +328,19 @@ class Sender:
         return {**{key: stats[key] for key in _REPORTED}, **lost, **({"sinks": sinks} if sinks else {})}
 
     def _offer(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]], now: float) -> None:
-        for group in _groups(blocks) if blocks else [()]:
-            status = self._heartbeat.status(now, time.time(), self._counters)
+        for group, last in _with_last(_groups(blocks) if blocks else [()]):
+            size = sum(block.size for block in group)
+            self._counts["bytes"] += size
+            status = self._heartbeat.status(now, time.time(), self._counters) if last else None
             batch = replace(self._batch(group, configs), status=status)
             configs = []
             try:
                 self._delivery.offer(batch)
             except (BufferFullError, SpoolError) as error:
+                self._counts["bytes"] -= size
                 self._drop(batch, error)
             else:
                 self._replaced.update(block.topic for block in group)
-                self._counts["bytes"] += sum(block.size for block in group)
                 self._delivery.pump(now)
 
     def _batch(self, blocks: Sequence[EncodedBlock], configs: Sequence[Mapping[str, Any]]) -> Batch:
@@ -541,3 +545,13 @@ def _groups(blocks: Sequence[Block]) -> Iterator[tuple[EncodedBlock, ...]]:
             nbytes += encoded.size
     if group:
         yield tuple(group)
+
+
+def _with_last(items: Iterable[_T]) -> Iterator[tuple[_T, bool]]:
+    """Each item, and whether it is the last."""
+    iterator = iter(items)
+    item = next(iterator)
+    for following in iterator:
+        yield item, False
+        item = following
+    yield item, True

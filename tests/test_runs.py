@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from streamvis import heartbeat as heartbeat_module
@@ -70,6 +71,21 @@ def test_a_run_runs_and_finishes(tmp_path: Path) -> None:
         assert ended is not None
         assert (ended.status, ended.started, ended.bytes > 0) == ("finished", run.started, True)
         assert (ended.counters["points"], ended.counters["dropped"], ended.counters["retries"]) == (4, 0, 0)
+
+
+@pytest.mark.parametrize("batches", [1, 4])
+def test_the_last_counters_are_those_of_the_whole_run(tmp_path: Path, batches: int) -> None:
+    """Also of a run so short that its end is the first that the server hears, in one batch or in several."""
+    with serving() as server:
+        with logger_of(server.uri, tmp_path, flush_every=3600) as logger:
+            for _ in range(batches):
+                logger.write("loss", x=np.random.default_rng(0).random(120_000))
+        run = run_of(server.uri)
+        stats = logger.stats()
+    assert run is not None
+    assert (run.status, run.bytes, stats["batches"] >= batches) == ("finished", stats["bytes"], True)
+    reported = ("writes", "points", "bytes", "flushes")
+    assert {name: run.counters[name] for name in reported} == {name: stats[name] for name in reported}
 
 
 def test_a_logger_that_logs_nothing_says_nothing(tmp_path: Path) -> None:
