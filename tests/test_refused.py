@@ -21,7 +21,7 @@ from streamvis.logger import DataLogger
 from streamvis.sender import push
 from streamvis.server.checks import BatchChecker
 from streamvis.server.run import ServerThread, serving
-from streamvis.spool import read_segment
+from streamvis.spool import SegmentReader
 from streamvis.transport import GrpcLink
 
 WAIT = 30.0
@@ -87,7 +87,8 @@ def test_a_refused_batch_holds_up_no_other(
     assert (list(stats["rejected"]), stats["outstanding"], stats["dropped"]) == (["a"], 0, {})
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
     (segment,) = tmp_path.glob("spool/rejected/*.seg")
-    assert len(list(read_segment(segment))) == len(bad)
+    with SegmentReader(segment) as kept:
+        assert len(list(kept)) == len(bad)
     assert not list(tmp_path.glob("spool/run-*"))
 
 
@@ -105,7 +106,8 @@ def test_the_other_names_of_a_refused_batch_are_said_too(server: ServerThread, t
         assert sorted(logger.stats()["rejected"]) == ["a", "b", "config"]
     assert (stored(server.uri, "a"), stored(server.uri, "b")) == ([2.0], [2.0])
     (segment,) = tmp_path.glob("spool/rejected/*.seg")
-    (kept,) = read_segment(segment)
+    with SegmentReader(segment) as reader:
+        (kept,) = reader
     assert ({declared.name for declared in kept.declarations}, len(kept.configs)) == ({"a", "b"}, 1)
 
 
