@@ -166,6 +166,11 @@ def unpack_parts(parts: bytes) -> tuple[Array, Array]:
     return first - 1 + np.cumsum(np.broadcast_to(gaps, (1, count))), np.broadcast_to(points, (1, count))[0]
 
 
+def _first_number(parts: bytes) -> int:
+    """The number of the first part; of damaged parts any."""
+    return int.from_bytes(parts[:8])
+
+
 def parts_upto(n: int, seq: int, parts: bytes | None, upto: int) -> tuple[Array, Array]:
     """Numbers and points of those parts of a stored block that are not beyond a number."""
     if parts is None:
@@ -184,12 +189,12 @@ def clip(stored: Stored, after: int, upto: int) -> EncodedBlock | None:
     """What a block holds of after < number <= upto, or None. Raises MalformedError if it must cut a damaged one."""
     if stored.parts is None:
         return stored.block if after < stored.seq <= upto else None
+    if after < _first_number(stored.parts) and stored.seq <= upto:  # as most are: their parts need not be unpacked
+        return stored.block
     numbers, points = unpack_parts(stored.parts)
     first, last = np.searchsorted(numbers, [after, upto], side="right")
     if first == last:
         return None
-    if last - first == len(numbers):
-        return stored.block
     ends = np.concatenate([[0], np.cumsum(points)])
     return encode(_cut(decode(stored.block, _names(stored.block)), ends[first], ends[last]))
 
