@@ -12,7 +12,7 @@ import click
 from streamvis.cli.program import command, json_option, print_result
 
 if TYPE_CHECKING:
-    from streamvis.storage.check import Report
+    from streamvis.storage.check import Findings
 
 _STEP = 100
 
@@ -29,9 +29,9 @@ def check(data_prefix: str, as_json: bool) -> int:
     from streamvis.storage.check import check as read
 
     with _counting() as progress:
-        report = read(data_prefix, progress)
-    print_result(as_json, asdict(report), _lines(report))
-    return 1 if report.damages else 0
+        found = read(data_prefix, progress)
+    print_result(as_json, asdict(found), _lines(found))
+    return 1 if found.damages else 0
 
 
 @command("backup", "/data/test /backup/test-2026-11-25")
@@ -48,12 +48,12 @@ def backup(data_prefix: str, target_prefix: str) -> None:
     click.echo(f"copied to {back_up(data_prefix, target_prefix)}")
 
 
-def _lines(report: Report) -> Iterator[str]:
-    for damage in report.damages:
+def _lines(found: Findings) -> Iterator[str]:
+    for damage in found.damages:
         name = f" ({damage.scope} {damage.name})" if damage.name else ""
         yield f"{damage.what}{name}: {damage.reason}"
-    state = f"{len(report.damages)} damaged" if report.damages else "all sound"
-    yield f"{report.blocks} blocks, {report.points} points of {report.topics} topics: {state}"
+    state = f"{len(found.damages)} damaged" if found.damages else "all sound"
+    yield f"{found.blocks} blocks, {found.points} points of {found.topics} topics: {state}"
 
 
 @contextmanager

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
-from streamvis.errors import ConflictError, NotFoundError
-from streamvis.storage.sqlite import check_format, translated
+from streamvis.errors import ConflictError
+from streamvis.storage.sqlite import data_file, opened
 
 
 def back_up(prefix: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
@@ -17,18 +15,14 @@ def back_up(prefix: str | os.PathLike[str], target: str | os.PathLike[str]) -> P
     Returns when it is on the disk. Raises NotFoundError when there is nothing to copy, ConflictError when the target
     exists, StoreError when either cannot be used; then there is no target.
     """
-    source, copy = (Path(f"{os.fspath(path)}.sqlite") for path in (prefix, target))
+    copy = data_file(target)
     partial = Path(f"{copy}-partial")
-    if not source.is_file():
-        raise NotFoundError(f"there is no {source}; expected the prefix that the data server was started with")
-    if copy.exists():
-        raise ConflictError(f"{copy} exists; choose another prefix for the copy")
-    with translated(source):
-        check_format(source)
+    with opened(prefix) as (_, session):
+        if copy.exists():
+            raise ConflictError(f"{copy} exists; choose another prefix for the copy")
         partial.unlink(missing_ok=True)
         try:
-            with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-                connection.execute("VACUUM INTO ?", (str(partial),))
+            session.execute("VACUUM INTO ?", (str(partial),))
             _sync(partial)
             partial.rename(copy)
             _sync(copy.parent)

@@ -10,16 +10,16 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from streamvis.codec import EncodedBlock, decode
-from streamvis.errors import MalformedError, NotFoundError, StoreDamagedError
+from streamvis.errors import MalformedError, StoreDamagedError
 from streamvis.storage.merging import unpack_parts
 from streamvis.storage.sql import row_crc
-from streamvis.storage.sqlite import check_clock, check_format, check_tables, translated
+from streamvis.storage.sqlite import check_clock, check_tables, opened
 from streamvis.wire import load_config
 
 _CHUNK = 256
@@ -44,7 +44,7 @@ class Damage:
 
 
 @dataclass(slots=True)
-class Report:
+class Findings:
     """What was read, and what is damaged."""
 
     topics: int = 0
@@ -53,38 +53,33 @@ class Report:
     damages: list[Damage] = field(default_factory=list)
 
 
-def check(prefix: str | os.PathLike[str], progress: Callable[[int], object] = lambda _: None) -> Report:
+def check(prefix: str | os.PathLike[str], progress: Callable[[int], object] = lambda _: None) -> Findings:
     """Reads all of `<prefix>.sqlite`, also beside a running server. `progress` gets how many blocks were read.
 
     Raises NotFoundError when there is no such file, StoreFormatError when it is not ours, StoreError when it cannot be
     opened at all.
     """
-    path = Path(f"{os.fspath(prefix)}.sqlite")
-    if not path.is_file():
-        raise NotFoundError(f"there is no {path}; expected the prefix that the data server was started with")
-    with translated(path):
-        check_format(path)
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as session:
-            report = Report()
-            try:
-                check_tables(session, path)
-            except sqlite3.DatabaseError as error:  # as of one that was cut: this reads what there is of it
-                report.damages.append(Damage("the file", f"cannot be opened: {error}"))
-                session.execute("PRAGMA writable_schema=1")
-            return _Check(path, session, report, progress).run()
+    findings = Findings()
+    with opened(prefix) as (path, session):
+        try:
+            check_tables(session, path)
+        except sqlite3.DatabaseError as error:  # as of one that was cut: this reads what there is of it
+            findings.damages.append(Damage("the file", f"cannot be opened: {error}"))
+            session.execute("PRAGMA writable_schema=1")
+        return _Check(path, session, findings, progress).run()
 
 
 class _Check:
     def __init__(
-        self, path: Path, session: sqlite3.Connection, report: Report, progress: Callable[[int], object]
+        self, path: Path, session: sqlite3.Connection, findings: Findings, progress: Callable[[int], object]
     ) -> None:
         self._path = path
         self._session = session
         self._progress = progress
-        self._report = report
+        self._findings = findings
         self._topics: dict[int, tuple[str, str, list[str]]] = {}
 
-    def run(self) -> Report:
+    def run(self) -> Findings:
         self._check_structure()
         with self._noting("the clock"):
             check_clock(self._session, self._path)
@@ -94,13 +89,13 @@ class _Check:
             self._read_configs()
         for row in self._rows():
             self._check_block(*row)
-        return self._report
+        return self._findings
 
     def _check_structure(self) -> None:
         with self._noting("the file"):
             for (line,) in self._session.execute(f"PRAGMA integrity_check({_MOST_FAULTS})"):
                 faults = [] if line == "ok" else str(line).splitlines()
-                self._report.damages += [Damage("the file", fault) for fault in faults if not fault.startswith("***")]
+                self._findings.damages += [Damage("the file", fault) for fault in faults if not fault.startswith("***")]
 
     def _read_topics(self) -> None:
         for *row, crc in self._session.execute("SELECT id, scope, name, columns, deleted, changed, crc FROM topic"):
@@ -111,7 +106,7 @@ class _Check:
                     _check_crc(row, crc)
             except (MalformedError, TypeError, ValueError) as error:
                 self._note(Damage(f"topic {id_}", f"it cannot be read: {error}", 0, str(scope), str(name)))
-        self._report.topics = len(self._topics)
+        self._findings.topics = len(self._topics)
 
     def _read_configs(self) -> None:
         for *row, crc in self._session.execute("SELECT name, config, changed, crc FROM scope"):
@@ -145,17 +140,17 @@ class _Check:
     def _check_block(self, seq: int, parts: bytes | None, *fields: Any) -> None:
         block = EncodedBlock._make(fields)
         scope, name, columns = self._topics.get(block.topic, ("", "", None))
-        self._report.blocks += 1
-        self._progress(self._report.blocks)
+        self._findings.blocks += 1
+        self._progress(self._findings.blocks)
         try:
-            self._report.points += _check_points(block, columns)
+            self._findings.points += _check_points(block, columns)
             if parts is not None:
                 _check_parts(parts, seq, block.n)
         except (MalformedError, TypeError) as error:  # a damaged file gives anything in the place of numbers and bytes
             self._note(Damage(f"block {seq} of topic {block.topic}", str(error), seq, scope, name))
 
     def _note(self, damage: Damage) -> None:
-        self._report.damages.append(damage)
+        self._findings.damages.append(damage)
 
     @contextmanager
     def _noting(self, what: str, block: int = 0) -> Iterator[None]:

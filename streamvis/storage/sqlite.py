@@ -16,7 +16,14 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
-from streamvis.errors import StoreDamagedError, StoreError, StoreFormatError, StoreFullError, StoreLockedError
+from streamvis.errors import (
+    NotFoundError,
+    StoreDamagedError,
+    StoreError,
+    StoreFormatError,
+    StoreFullError,
+    StoreLockedError,
+)
 from streamvis.storage.session import Session
 from streamvis.storage.sql import SCHEMA, SqlStore
 
@@ -44,7 +51,7 @@ class SqliteStore(SqlStore):
 
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
         super().__init__()
-        self.path = Path(f"{os.fspath(prefix)}.sqlite")
+        self.path = data_file(prefix)
         self._wal = Path(f"{self.path}-wal")
         self._wal_full_at = WAL_LIMIT
         self._idle: deque[sqlite3.Connection] = deque()
@@ -146,6 +153,26 @@ class SqliteStore(SqlStore):
     def _check_open(self) -> None:
         if self._closed:
             raise StoreError(f"{self.path} was closed; open the store again")
+
+
+def data_file(prefix: str | os.PathLike[str]) -> Path:
+    """Where the data of a prefix are."""
+    return Path(f"{os.fspath(prefix)}.sqlite")
+
+
+@contextmanager
+def opened(prefix: str | os.PathLike[str]) -> Iterator[tuple[Path, sqlite3.Connection]]:
+    """The data file of a prefix, opened to be read beside its server, and its path.
+
+    Raises NotFoundError when there is none, StoreFormatError when it is not ours, StoreError when it cannot be read.
+    """
+    path = data_file(prefix)
+    if not path.is_file():
+        raise NotFoundError(f"there is no {path}; expected the prefix that the data server was started with")
+    with translated(path):
+        check_format(path)
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as session:
+            yield path, session
 
 
 @contextmanager
