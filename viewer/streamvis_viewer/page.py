@@ -53,7 +53,7 @@ def html(page: Page, plots: Mapping[str, Plot], **values: Any) -> str:
 def _settings(plot: Plot) -> dict[str, Any]:
     """What the page's script knows of a plot."""
     return {
-        "columns": plot.columns[:2],
+        "columns": list(plot.drawn),
         "sliders": list(plot.sliders),
         "legend": plot.figure_kwargs.get("legend", {}),
         "palette": list(palette_colors(plot.color.palette)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -392,22 +393,28 @@ def test_linked_plots_zoom_together_along_x(view: Open) -> None:
     assert page.range("x", "p1") == page.range("x")
 
 
-def test_outliers_may_run_out_of_the_picture(browser: Browser) -> None:
-    """On the y axis; off again shows them."""
-    with data_serving("memory:") as data, serving("127.0.0.1:0", data.uri) as url:
+def test_outliers_may_run_out_of_the_picture(browser: Browser, tmp_path: Path) -> None:
+    """On the y axis, of lines and steps; off again shows them."""
+    schema = tmp_path / "plots.yaml"
+    schema.write_text("line: {columns: [x, y]}\nsteps: {columns: [x, y], glyph_kind: step}\n")
+    with data_serving("memory:") as data, serving("127.0.0.1:0", data.uri, schema) as url:
         with DataLogger("run", grpc_uri=data.uri) as logger:
             y = np.sin(np.arange(1000.0))
             y[500] = 1e6
             logger.write("loss", x=np.arange(1000), y=y)
-        page = View(browser.new_page(), f"{url}/?rows=loss")
-        page.wait(lambda: page.range("y")[1] > 1e6)
+
+        def tops(page: View) -> list[float]:
+            return [page.range("y", key)[1] for key in ("p0", "p1")]
+
+        page = View(browser.new_page(), f"{url}/?rows=line,steps")
+        page.wait(lambda: min(tops(page)) > 1e6)
         page.press("o")
-        page.wait(lambda: 0.9 < page.range("y")[1] < 10)
+        page.wait(lambda: 0.9 < min(tops(page)) <= max(tops(page)) < 10)
         page.says("fit", "robust")
         page.again()
-        page.wait(lambda: page.range("y")[1] < 10)
+        page.wait(lambda: max(tops(page)) < 10)
         page.page.locator("#fit").click()
-        page.wait(lambda: page.range("y")[1] > 1e6)
+        page.wait(lambda: min(tops(page)) > 1e6)
         page.page.close()
 
 
@@ -708,9 +715,31 @@ def test_steps_are_drawn_hidden_and_read_like_lines(view: Open) -> None:
     page.sees(1, 3, key="p1")
 
 
+def test_steps_are_smoothed_and_count_what_a_log_axis_lacks(browser: Browser, tmp_path: Path) -> None:
+    """Like lines: the moving average with a ghost of the steps, read out with the raw value."""
+    schema = tmp_path / "plots.yaml"
+    schema.write_text("steps: {columns: [x, y], glyph_kind: step, color: {key_fun: s, palette: Category10_10}}\n")
+    with data_serving("memory:") as data, serving("127.0.0.1:0", data.uri, schema) as url:
+        with DataLogger("run", grpc_uri=data.uri) as logger:
+            logger.write("loss", x=np.arange(8), y=[1.0, 1, 1, 9, 1, 1, 1, -1])
+        page = View(browser.new_page(), f"{url}/?rows=steps")
+        page.wait(lambda: page.ink(RUN1) > 60)
+        ghost = tuple(round(255 - 0.25 * (255 - part)) for part in RUN1)
+        assert page.ink(ghost) == 0
+        page.page.locator("#smooth").fill("0.5")
+        page.press("Enter")
+        page.wait(lambda: page.ink(ghost) > 60 and page.ink(RUN1) > 60)
+        page.point_at(3, 5.2)
+        expect(page.page.locator(".readout:visible .value")).to_have_text(["x 3", "y 5.26667", "raw 9"])
+        page.says("smooth", "0.5")
+        page.press("l")
+        expect(page.page.locator("#unplaced")).to_have_text("1 point off the log axes")
+        page.page.close()
+
+
 def test_a_heatmap_colours_cells_by_their_values(view: Open) -> None:
-    """Of one run at a time, which is named; hiding it shows the next. Its stock glyph has a colour bar."""
-    page = view("rows=heat")
+    """Of one run at a time, which is named; hiding it shows the next. It has a colour bar, its cells values."""
+    page = view("rows=heat", permissions=["clipboard-read", "clipboard-write"])
     dark, middle, light = (99, 99, 99), (189, 189, 189), (240, 240, 240)  # Greys3
     caption = page.page.locator(".caption")
     expect(caption).to_have_text("run1, the first of 3")
@@ -723,3 +752,12 @@ def test_a_heatmap_colours_cells_by_their_values(view: Open) -> None:
     expect(caption).to_be_hidden()
     page.wait(lambda: page.ink(light) > 10_000)
     assert page.model("right.0.type") == "ColorBar"
+    page.page.locator("#show-all").click()
+    expect(caption).to_have_text("run1, the first of 3")
+    page.point_at(1.45, 1.55)  # a corner of the cell about (1, 2)
+    expect(page.page.locator(".readout:visible .value")).to_have_text(["x 1", "y 2", "v 0"])
+    page.page.mouse.click(*page.at(1.45, 1.55))
+    page.page.get_by_role("button", name="Copy as text").click()
+    assert page.page.evaluate("navigator.clipboard.readText()") == "heat\trun1\tx 1\ty 2\tv 0"
+    page.page.mouse.click(*page.at(2, 0))
+    expect(page.page.locator(".readout.pinned")).to_have_count(2)

@@ -99,7 +99,7 @@ export class PlotData {
     return this.#layer.nearest(sx, sy);
   }
 
-  /** The points of a series that the browser holds, as {x, y}. */
+  /** The points of a series that the browser holds, as {x, y, rest: further columns}. */
   held(slot) {
     return this.#layer.held(slot);
   }

@@ -87,8 +87,8 @@ function heldCsv(plot) {
   const lines = [["scope", "name", "index", ...plot.columns]];
   plot.data.rows.forEach((row, slot) => {
     if (!row || !plot.isShown(row)) return;
-    const {x, y} = plot.data.held(slot);
-    x.forEach((value, i) => lines.push([row[SCOPE], row[NAME], row[INDEX], value, y[i]]));
+    const {x, y, rest} = plot.data.held(slot);
+    x.forEach((value, i) => lines.push([row[SCOPE], row[NAME], row[INDEX], value, y[i], ...rest.map(values => values[i])]));
   });
   return new Blob(lines.map(line => `${line.map(String).map(cell).join(",")}\n`), {type: "text/csv"});
 }

@@ -16,7 +16,7 @@ const MANY_POINTS = 150_000; // beyond so many, it takes long whatever the last 
 const SLOW_MS = 40;
 const MS_PER_POINT = 1e-3; // of an exact picture, as long as none was drawn
 const REST_MS = 250;
-const GHOST = 0.25; // the opacity of a line beside its moving average
+export const GHOST = 0.25; // the opacity of a line beside its moving average
 const REST_PER_PAINT = 2; // the exact picture of a busy plot shall not take most of the time
 
 /** The live layers of this page, by plot key. */

@@ -78,7 +78,7 @@ export class Readout {
 
   #click(plot, event) {
     const moved = !this.#down || Math.hypot(event.clientX - this.#down.clientX, event.clientY - this.#down.clientY) > STILL;
-    const found = moved ? null : find(plot, event);
+    const found = moved || event.target.closest(".readout") ? null : find(plot, event);
     if (!found) return;
     const same = this.#pins.findIndex(pin => pin.plot === plot && pin.slot === found.slot && pin.x === found.x && pin.y === found.y);
     if (same >= 0) this.#unpin(this.#pins[same]);
@@ -130,8 +130,13 @@ function find(plot, event) {
   const {left, top} = canvasOf(plot);
   const nearest = plot.data.nearest(event.clientX - left, event.clientY - top);
   if (!nearest || nearest.distance_px > REACH) return null;
-  const {x_scale, y_scale} = plot.view.plot_view.frame;
-  return {...nearest, left: left + x_scale.compute(nearest.x), top: top + y_scale.compute(nearest.y)};
+  const {x_scale, y_scale, bbox} = plot.view.plot_view.frame;
+  const within = (low, value, high) => Math.min(Math.max(value, low), high); // the middle of a large cell may lie outside
+  return {
+    ...nearest,
+    left: left + within(bbox.left, x_scale.compute(nearest.x), bbox.right),
+    top: top + within(bbox.top, y_scale.compute(nearest.y), bbox.bottom),
+  };
 }
 
 function dataAt(plot, event) {
@@ -181,9 +186,9 @@ function place(box, ring, left, top) {
   box.style.top = `${top - height - 12 < 4 ? top + 14 : top - height - 12}px`;
 }
 
-function values(plot, {x, y, raw}) {
-  const [horizontal, vertical] = plot.columns;
-  const pairs = [[horizontal, isTime(horizontal) ? timeText(x, 1) : shown(x)], [vertical, shown(y)]];
+function values(plot, {x, y, raw, rest = []}) {
+  const [horizontal, vertical, ...further] = plot.columns;
+  const pairs = [[horizontal, isTime(horizontal) ? timeText(x, 1) : shown(x)], [vertical, shown(y)], ...rest.map((value, i) => [further[i], shown(value)])];
   return raw === undefined || raw === y ? pairs : [...pairs, ["raw", shown(raw)]];
 }
 

@@ -189,7 +189,7 @@ export class PackedSeries {
   points(slot) {
     const [begin, end] = [this.start[slot], this.start[slot] + this.length[slot]];
     const column = name => Float64Array.from(this.arrays[name].subarray(begin, end), value => value + this.origin[name]);
-    return {x: column("x"), y: column("y")};
+    return {x: column("x"), y: column("y"), rest: this.#further.map(values => values.slice(begin, end))};
   }
 
   /** How many of the visible, selected points have no place on a logarithmic axis, but would have on a linear one. */
@@ -283,8 +283,14 @@ export class PackedSeries {
       x: this.arrays.x[best.at] + this.origin.x,
       y: this.arrays[this.vertical][best.at] + this.origin.y,
       raw: this.arrays.y[best.at] + this.origin.y,
+      rest: this.#further.map(values => values[best.at]),
       distance_px: Math.sqrt(best.squared),
     };
+  }
+
+  /** The columns beyond x and y. */
+  get #further() {
+    return Object.keys(this.arrays).filter(name => name.startsWith("rest")).map(name => this.arrays[name]);
   }
 
   #all() {

@@ -1,21 +1,22 @@
 // Feeds renderers of Bokeh's own glyphs as if they were layers: stock.py describes the columns that each kind of feed fills.
 // All rows are made anew after every change, which suits some ten thousand points; the layers are for more.
 
+import {placement} from "./axis.js";
+import {GHOST} from "./layers.js";
+import {PackedSeries} from "./series.js";
+
 const FEED = "streamvis";
 
 /** The series of one plot, drawn by a stock glyph. Has the methods of a layer that data.js calls. */
 class StockLayer {
   backend = "canvas";
-  selected = null;
   plot_view;
 
+  #series = new PackedSeries();
   #source;
-  #rows;
   #cells;
-  #slots = []; // {x, y, rest, t}: growing arrays of numbers
-  #origin = {x: 0, y: 0};
-  #rgba = new Uint8Array(0);
-  #visible = [];
+  #rows;
+  #drawn = []; // what the data source was made of
   #due = 0;
 
   constructor(plot_view, renderer) {
@@ -31,139 +32,115 @@ class StockLayer {
   }
 
   get count() {
-    return this.#slots.length;
+    return this.#series.count;
   }
 
-  replace({origin, counts, x, y, rest = [], t, rgba}) {
-    this.#origin = origin;
-    this.#slots = Array.from(counts, () => empty(rest.length));
-    this.#visible = Array(counts.length).fill(true);
-    this.#rgba = rgba;
-    this.#put(counts.keys(), counts, x, y, rest, t);
+  replace(points) {
+    this.#series.replace(points);
+    this.#changed();
   }
 
-  append({slots, counts, x, y, rest = [], t}) {
-    this.#put(slots, counts, x, y, rest, t);
+  append(points) {
+    this.#series.append(points);
+    this.#changed();
   }
 
   addSeries(rgba) {
-    for (let i = 0; i < rgba.length / 4; i++) {
-      this.#slots.push(empty(0));
-      this.#visible.push(true);
-    }
-    this.#rgba = Uint8Array.of(...this.#rgba, ...rgba);
+    this.#series.addSeries(rgba);
   }
 
   clearSeries(slots) {
-    for (const slot of slots) this.#slots[slot] = empty(0);
+    this.#series.clearSeries(slots);
     this.#changed();
   }
 
   setColors(rgba) {
-    this.#rgba = rgba;
+    this.#series.setColors(rgba);
     this.#changed();
   }
 
   setVisible(slots, visible) {
-    for (const slot of slots) this.#visible[slot] = visible;
+    this.#series.setVisible(slots, visible);
+    this.#changed();
+  }
+
+  setSmoothing(weight) {
+    this.#series.smooth(weight);
     this.#changed();
   }
 
   select(value) {
-    this.selected = value;
+    this.#series.select(value);
     this.#changed();
   }
 
-  bounds() {
-    const box = {x0: Infinity, x1: -Infinity, y0: Infinity, y1: -Infinity};
-    for (const {x, y} of this.#shown()) {
-      for (let i = 0; i < x.length; i++) {
-        if (!Number.isFinite(x[i]) || !Number.isFinite(y[i]) || (this.#isLog("x") && !(x[i] > 0)) || (this.#isLog("y") && !(y[i] > 0))) continue;
-        box.x0 = Math.min(box.x0, x[i]);
-        box.x1 = Math.max(box.x1, x[i]);
-        box.y0 = Math.min(box.y0, y[i]);
-        box.y1 = Math.max(box.y1, y[i]);
-      }
-    }
-    return box.x0 <= box.x1 ? this.#around(box) : null;
+  bounds(fit = "all") {
+    if (this.#cells) return this.#around(this.#series.bounds(...this.#logs));
+    return fit === "robust" ? this.#series.robustBounds(...this.#logs) : this.#series.bounds(...this.#logs);
   }
 
   /** Cells reach beyond the points in their middles. */
   #around(box) {
-    if (!this.#cells) return box;
-    for (const side of ["x", "y"]) {
-      const of = edges(this.#shown().flatMap(series => series[side]));
+    if (!box) return null;
+    const held = Array.from(this.#series.visible.keys()).filter(slot => this.#series.visible[slot]).map(slot => this.#series.points(slot));
+    ["x", "y"].forEach((side, i) => {
+      const of = edges(held.flatMap(points => Array.from(points[side])));
       const [low, high] = [of.get(box[`${side}0`])[0], of.get(box[`${side}1`])[1]];
-      if (low > 0 || !this.#isLog(side)) box[`${side}0`] = low;
+      if (low > 0 || !this.#logs[i]) box[`${side}0`] = low;
       box[`${side}1`] = high;
-    }
+    });
     return box;
   }
 
   held(slot) {
-    return this.#slots[slot];
+    return this.#series.points(slot);
+  }
+
+  unplaced() {
+    return this.#series.unplaced(...this.#logs);
   }
 
   nearest(sx, sy) {
     const {x_scale, y_scale, bbox} = this.plot_view.frame;
-    let best = null;
-    for (const {slot, x, y} of this.#shown()) {
-      for (let i = 0; i < x.length; i++) {
-        const [px, py] = [x_scale.compute(x[i]), y_scale.compute(y[i])];
-        const distance_px = Math.hypot(px - sx, py - sy);
-        if (bbox.contains(px, py) && !(distance_px >= best?.distance_px)) best = {slot, i, x: x[i], y: y[i], distance_px};
-      }
-    }
-    return best;
+    if (this.#cells) return bbox.contains(sx, sy) ? cellAt(this.#drawn[0], x_scale.invert(sx), y_scale.invert(sy)) : null;
+    const {x, y} = this.#series.origin;
+    return this.#series.nearest(sx, sy, {x: placement(x_scale, x, 0), y: placement(y_scale, y, 0)}, bbox);
   }
 
-  #isLog(side) {
-    return this.model[`${side}_scale`].type === "LogScale";
+  get #logs() {
+    return [this.model.x_scale, this.model.y_scale].map(({type}) => type === "LogScale");
   }
 
   /** The series that are to be drawn, with the points of the selected value alone. */
-  #shown() {
-    const shown = [];
-    this.#slots.forEach((series, slot) => {
-      if (!this.#visible[slot] || !series.x.length) return;
-      const keep = this.selected === null || !series.t.length ? null : series.t.map(t => t === this.selected || Number.isNaN(t));
-      const picked = values => (keep ? values.filter((_, i) => keep[i]) : values);
-      const [r, g, b, a] = this.#rgba.subarray(4 * slot);
-      const color = `rgba(${r}, ${g}, ${b}, ${a / 255})`;
-      shown.push({slot, color, x: picked(series.x), y: picked(series.y), rest: series.rest.map(picked)});
-    });
-    return shown;
-  }
-
-  #put(slots, counts, x, y, rest, t) {
-    const {t: since = 0} = this.#origin;
-    let from = 0;
-    let place = 0;
-    for (const slot of slots) {
-      const series = this.#slots[slot];
-      const until = from + counts[place++];
-      while (series.rest.length < rest.length) series.rest.push([]);
-      for (let i = from; i < until; i++) {
-        series.x.push(x[i] + this.#origin.x);
-        series.y.push(y[i] + this.#origin.y);
-        rest.forEach((values, k) => series.rest[k].push(values[i]));
-        if (t) series.t.push(t[i] + since);
-      }
-      from = until;
+  #shown(vertical, opacity = 1) {
+    const {runs, visible, rgba, arrays, origin} = this.#series;
+    const shown = new Map();
+    for (let r = 0; r < runs.length; r += 3) {
+      const [slot, begin, end] = runs.slice(r, r + 3);
+      if (!visible[slot]) continue;
+      const [red, green, blue, alpha] = rgba.subarray(4 * slot);
+      const color = `rgba(${red}, ${green}, ${blue}, ${alpha / 255 * opacity})`;
+      if (!shown.has(slot)) shown.set(slot, {slot, color, x: [], y: [], rest: []});
+      const series = shown.get(slot);
+      const take = (into, values, from = 0) => values.subarray(begin, end).forEach(value => into.push(value + from));
+      take(series.x, arrays.x, origin.x);
+      take(series.y, arrays[vertical], origin.y);
+      for (let i = 0; arrays[`rest${i}`]; i++) take((series.rest[i] ??= []), arrays[`rest${i}`]);
     }
-    this.#changed();
+    return [...shown.values()];
   }
 
   /** Fills the data source once, however many changes a batch of frames brings. */
   #changed() {
     this.#due ||= requestAnimationFrame(() => {
       this.#due = 0;
-      this.#source.data = this.#rows(this.#shown());
+      const {vertical} = this.#series;
+      this.#drawn = this.#shown(vertical);
+      const ghosts = vertical === "y" ? [] : this.#shown("y", GHOST);
+      this.#source.data = this.#rows([...ghosts, ...this.#drawn]);
     });
   }
 }
-
-const empty = rest => ({x: [], y: [], rest: Array.from({length: rest}, () => []), t: []});
 
 const FEEDS = {
   points: series => ({
@@ -208,6 +185,15 @@ function stairs({x, y}, mode) {
     put(x[i], y[i]);
   }
   return stepped;
+}
+
+/** The point in whose cell a place lies, of several the one that is drawn last. */
+function cellAt(series, x, y) {
+  if (!series) return null;
+  const [columns, rows] = [edges(series.x), edges(series.y)];
+  const holds = ([low, high], value) => low <= value && value < high;
+  const i = series.x.findLastIndex((middle, i) => holds(columns.get(middle), x) && holds(rows.get(series.y[i]), y));
+  return i < 0 ? null : {slot: series.slot, x: series.x[i], y: series.y[i], rest: series.rest.map(values => values[i]), distance_px: 0};
 }
 
 /** Where the cell of each value begins and ends: halfway to its neighbours. */
