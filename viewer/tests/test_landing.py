@@ -166,6 +166,30 @@ def test_runs_are_found_by_text_and_by_hyperparameters(
     expect(page.locator("#found")).to_have_text(f"{len(found)} of 3")
 
 
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("lr=0.1", ["run", "lr=0.1_seed=3"]),
+        ("LR=0.1_seed", ["lr=0.1_seed=3"]),
+        ("lr=0.1_seed=3", ["lr=0.1_seed=3"]),
+        ("lr= seed=30", ["lr=0.15_seed=30"]),
+        ("lr>0.1", ["lr=0.15_seed=30"]),
+    ],
+)
+def test_runs_are_found_by_names_that_look_like_comparisons(
+    data: ServerThread, visit: Callable[..., Page], search: str, found: list[str]
+) -> None:
+    """As sweeps make them; a hyperparameter of that value counts as well."""
+    for scope, config in {"lr=0.15_seed=30": {"lr": 0.15}, "lr=0.1_seed=3": {}, "run": {"lr": 0.1}}.items():
+        with DataLogger(scope, grpc_uri=data.uri) as logger:
+            logger.write_config(config)
+            logger.write("loss", x=1, y=1.0)
+    page = visit()
+    expect(page.locator(RUNS)).to_have_count(3)
+    page.locator("#search").fill(search)
+    shows(page, *found)
+
+
 @pytest.mark.usefixtures("three")
 def test_a_search_that_is_no_pattern_says_so(visit: Callable[..., Page]) -> None:
     """And shows everything."""

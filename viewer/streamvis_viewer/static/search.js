@@ -1,6 +1,7 @@
-// The search of the first page: words that must all be found. A word is a pattern for the text of a row, or compares a hyperparameter.
+// The search of the first page: words that must all be found. A word is a pattern for the text of a row, or compares a hyperparameter,
+// unless the text has it word for word: sweeps call their runs lr=0.1_seed=3.
 
-import {matcher} from "./matcher.js";
+import {escaped, matcher} from "./matcher.js";
 
 const COMPARED = /^([^<>=!]+)(<=|>=|!=|<|>|=)(.+)$/;
 
@@ -19,7 +20,8 @@ export function search(query) {
   for (const word of query.trim().split(/\s+/).filter(Boolean)) {
     const compared = COMPARED.exec(word);
     if (compared) {
-      tests.push((_, config) => meets(config[compared[1]], COMPARE[compared[2]], compared[3]));
+      const isPart = part(word);
+      tests.push((text, config) => meets(config[compared[1]], COMPARE[compared[2]], compared[3]) || isPart(text));
       continue;
     }
     const {test, error} = matcher(word);
@@ -27,6 +29,12 @@ export function search(query) {
     tests.push(text => test(text));
   }
   return {test: (text, config = {}) => tests.every(test => test(text, config)), error: ""};
+}
+
+/** Whether a text has this one; no number goes on beyond it. */
+function part(word) {
+  const regex = new RegExp(escaped(word) + (/\d$/.test(word) ? "(?!\\.?\\d)" : ""), "i");
+  return text => regex.test(text);
 }
 
 function meets(value, compare, wanted) {
