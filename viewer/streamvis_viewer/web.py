@@ -12,7 +12,7 @@ import bokeh
 from jinja2 import Environment, PackageLoader
 from tornado.escape import parse_qs_bytes
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
-from tornado.web import Application, RequestHandler, StaticFileHandler
+from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 
 from streamvis_viewer.access import Access
 from streamvis_viewer.query import UrlError
@@ -21,6 +21,8 @@ STATIC = Path(__file__).parent / "static"
 BOKEH = Path(bokeh.__file__).parent / "server" / "static" / "js"
 COOKIE_DAYS = 30
 
+_FAILED = 500
+_WRONG = {404: "There is no such page", 405: "This address does not take that"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
@@ -80,12 +82,23 @@ class PageHandler(RequestHandler):
             address=self.request.uri,
         )
 
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:  # noqa: ARG002 - the base class's signature
+        """What is no UTF-8 names nothing, which is no reason to refuse the address."""
+        return value.decode(errors="replace")
+
     def write_error(self, status_code: int, **_: Any) -> None:
-        """A failure of ours, or a method that the address does not take."""
-        if status_code == 405:
-            self.problem(405, "This address does not take that")
-            return
-        self.problem(status_code, "The viewer has failed", text="Its log says more. Please report it.")
+        """A failure of ours, or an address that is wrong."""
+        if status_code in _WRONG:
+            self.problem(status_code, _WRONG[status_code])
+        elif status_code < _FAILED:
+            self.problem(status_code, "This request cannot be answered")
+        else:
+            self.problem(status_code, "The viewer has failed", text="Its log says more. Please report it.")
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Only failures of ours."""
+        if not isinstance(value, HTTPError) or value.status_code >= _FAILED:
+            super().log_exception(typ, value, tb)
 
 
 class NotFoundHandler(PageHandler):
@@ -93,7 +106,7 @@ class NotFoundHandler(PageHandler):
 
     def prepare(self) -> None:
         """Answers all methods alike."""
-        self.problem(404, "There is no such page")
+        self.problem(404, _WRONG[404])
 
 
 class ForeignHostHandler(PageHandler):
@@ -136,7 +149,11 @@ class LoginHandler(PageHandler):
         self.redirect("/" + target.lstrip("/\\"))
 
 
-class AssetHandler(StaticFileHandler):
+class FileHandler(PageHandler, StaticFileHandler):
+    """Files of a folder; what is not there is answered with a page."""
+
+
+class AssetHandler(FileHandler):
     """Our scripts and styles, which change with every version: browsers ask whether theirs are still good."""
 
     def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - the base class's signature
@@ -153,7 +170,7 @@ class WebApplication(Application):
         everything = [
             *routes,
             (r"/assets/(.*)", AssetHandler, {"path": str(STATIC)}),
-            (r"/bokeh/(.*\.js)", StaticFileHandler, {"path": str(BOKEH)}),
+            (r"/bokeh/(.*\.js)", FileHandler, {"path": str(BOKEH)}),
         ]
         super().__init__(
             [(f"{prefix}{pattern}", *rest) for pattern, *rest in everything],

@@ -20,6 +20,7 @@ from streamvis.cli import main
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
 from streamvis_viewer.layout import KEYS
+from streamvis_viewer.server import WebOptions
 
 SCHEMA = "loss: {columns: [x, y], figure_kwargs: {title: Loss}}\ncloud: {columns: [x, y], glyph_kind: scatter}\n"
 
@@ -92,11 +93,34 @@ def test_an_address_may_be_very_long(url: str) -> None:
     assert get(f"{url}/plot?{query}")[0] == 200
 
 
-def test_addresses_that_do_not_exist_are_a_page_too(url: str) -> None:
-    """Status 404, and a way back."""
-    status, page = get(f"{url}/nothing/here")
-    assert status == 404
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nothing/here",
+        "open?scope=%ff",
+        "open?name=%ff",
+        "assets/nope.js",
+        "assets/../../schema.py",
+        "assets/",
+        "bokeh/no.js",
+    ],
+)
+def test_addresses_that_do_not_exist_are_a_page_too(url: str, path: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Status 404, or 403, and a way back; nothing of it is a failure."""
+    status, page = get(f"{url}/{path}")
+    assert status in {403, 404}
     assert 'href="/"' in page
+    assert "failed" not in page
+    assert capfd.readouterr().err == ""
+
+
+def test_a_token_that_is_no_text_is_wrong(url: str) -> None:
+    """And no failure; without a token of its own the viewer does not look at it."""
+    assert get(f"{url}/?token=%ff")[0] == 200
+    with serving("127.0.0.1:0", "127.0.0.1:1", None, WebOptions("right")) as closed:
+        status, page = get(f"{closed}/?token=%ff")
+    assert status == 403
+    assert "This token is not the viewer" in page
 
 
 def test_the_plot_page_is_self_contained(url: str) -> None:
