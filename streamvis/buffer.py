@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from streamvis.arrays.groups import Group, groups_of, snapshots
 from streamvis.arrays.parts import Part, PartAdapter, Together
 from streamvis.columns import MAX_COLUMNS, MAX_INDEX, MAX_INT, Array, Block, as_column, common_shape, join, misfit
 from streamvis.errors import ColumnsError, DtypeError, UsageError
-from streamvis.puts import Put, put_for
+from streamvis.puts import REFUSED, Put, put_for
 from streamvis.rows import Rows, Shaped
 
 SMALL_BYTES = 2048
@@ -33,6 +34,12 @@ HIGH_WATER = 1 << 20
 
 MANY_SNAPSHOTS = 4096
 """Snapshots that are flushed without waiting for the interval: each is an object on a device."""
+
+MANY_RUNS = 8
+"""Runs for each layout after which writes that alternate between layouts are put into one, if it holds their values."""
+
+MAX_FLOAT_INT = 2**53
+"""Up to here float64 holds every int."""
 
 MAX_NAME_BYTES = 4096
 
@@ -104,6 +111,7 @@ class Buffer:
     def __init__(self, adapters: Adapters | None = None, early_device_bytes: int = 16 << 20) -> None:
         self._puts: dict[str | tuple[str, int], Put] = {}
         self.puts = self._puts
+        self._puts_of_kinds: dict[tuple[Any, ...], Put] = {}
         self._ticks = itertools.count()
         self.topics: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.piece_bytes = 0
@@ -117,9 +125,15 @@ class Buffer:
         self._pieces: deque[Piece] = deque()
         self._handles = itertools.count(1)
 
-    def add(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
-        """Takes one write of any kind. Raises ColumnsError, DtypeError or UsageError, and then holds nothing of it."""
+    def add(self, name: str, start_index: int, columns: Mapping[str, Any]) -> int:
+        """Takes one write of any kind, and gives what a put would give, or 0.
+
+        Raises ColumnsError, DtypeError or UsageError, and then holds nothing of it.
+        """
         _check_call(name, start_index, 1, columns)  # before anything takes it for a key
+        size = self._add_as_before(name, start_index, columns)
+        if size != REFUSED:
+            return size
         try:
             if all(_is_scalar(type(value)) for value in columns.values()):
                 self._add_scalars(name, start_index, columns)
@@ -127,6 +141,20 @@ class Buffer:
                 self._add_arrays(name, start_index, columns)
         except (ColumnsError, DtypeError) as error:
             raise type(error)(f"write({name!r:.80}): {error}") from error
+        return 0
+
+    def _add_as_before(self, name: str, start_index: int, columns: Mapping[str, Any]) -> int:
+        """Tries the put that took values of these types last, for programs whose numbers are now ints, now floats."""
+        put = self._puts_of_kinds.get(_kinds(name, start_index, columns))
+        if put is None:
+            return REFUSED
+        try:
+            size = put(columns)
+        except (TypeError, ValueError, struct.error):
+            return REFUSED  # what follows says why
+        if size != REFUSED:
+            self._puts[_key(name, start_index)] = put
+        return size
 
     @property
     def attention(self) -> bool:
@@ -287,7 +315,7 @@ class Buffer:
     def _offer_put(self, name: str, index: int, rows: Rows, columns: Mapping[str, Any]) -> None:
         put = put_for(rows, columns, self._ticks, self._grown)
         if put is not None:
-            self._puts[(name, index) if index != 0 else name] = put
+            self._puts[_key(name, index)] = self._puts_of_kinds[_kinds(name, index, columns)] = put
 
     def _topic(self, name: str, index: int, k: int, names: Mapping[str, Any]) -> int:
         """The handle of that name, after checking that the write fits it."""
@@ -303,6 +331,14 @@ class Buffer:
                 "write these columns, or others under another name"
             )
         return handle
+
+
+def _key(name: str, index: int) -> str | tuple[str, int]:
+    return (name, index) if index != 0 else name
+
+
+def _kinds(name: str, index: int, columns: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (name, index, *columns, *map(type, columns.values()))
 
 
 def _taken(groups: Sequence[Group], columns: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -472,8 +508,13 @@ def _merge(group: Sequence[_Source]) -> Iterator[Block]:
     """Runs of each source between the writes of the others, by tick; small alike neighbours become one block."""
     ticks = np.concatenate([source.ticks for source in group])
     owner = np.repeat(np.arange(len(group)), [len(source.ticks) for source in group])
-    owner = owner[np.argsort(ticks, kind="stable")]
+    order = np.argsort(ticks, kind="stable")
+    owner = owner[order]
     starts = np.flatnonzero(np.diff(owner, prepend=-1))
+    woven = _woven(group, order) if len(starts) > MANY_RUNS * len(group) else None
+    if woven is not None:
+        yield woven
+        return
     done = [0] * len(group)
     alike: list[Block] = []
     for first, last in itertools.pairwise((*starts.tolist(), len(owner))):
@@ -485,6 +526,31 @@ def _merge(group: Sequence[_Source]) -> Iterator[Block]:
             alike = []
         alike.append(block)
     yield join(alike)
+
+
+def _woven(group: Sequence[_Source], order: Array) -> Block | None:
+    """One block of the writes of all, if they differ in their dtypes alone and one holds the values of each column."""
+    blocks = [source.block(0, len(source.ticks)) for source in group]
+    first = blocks[0]
+    n = first.shape[1] // len(group[0].ticks)
+    columns = {}
+    for name, values in first.columns.items():
+        parts = [block.columns[name] for block in blocks]
+        shapes = [(values.shape[0], n * len(source.ticks)) for source in group]
+        if [part.shape for part in parts] != shapes or not _exact_together(parts):
+            return None
+        writes = np.concatenate(parts, axis=1).reshape(values.shape[0], -1, n)
+        columns[name] = writes[:, order].reshape(values.shape[0], -1)
+    if any(block.index != first.index for block in blocks):
+        return None
+    return Block(first.topic, first.index, columns)
+
+
+def _exact_together(parts: Sequence[Array]) -> bool:
+    """Whether numpy's common dtype of the parts, which readers get, holds every value."""
+    if np.result_type(*parts).kind != "f":
+        return True
+    return all(part.dtype != np.int64 or np.abs(part).max() <= MAX_FLOAT_INT for part in parts)
 
 
 def _joinable(one: Block, other: Block) -> bool:

@@ -239,8 +239,8 @@ class DataLogger:
 
     def _add(self, name: str, start_index: int, columns: Mapping[str, Any]) -> None:
         buffer = self._buffer
-        buffer.add(name, start_index, columns)
-        if buffer.early or buffer.piece_bytes >= self._options.max_host_bytes // 8:
+        size = buffer.add(name, start_index, columns)
+        if size >= HIGH_WATER or buffer.early or buffer.piece_bytes >= self._options.max_host_bytes // 8:
             self._hurry()
 
     def _hurry(self) -> None:

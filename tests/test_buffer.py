@@ -103,6 +103,55 @@ def test_the_order_of_keywords_does_not_matter() -> None:
     assert series_of(buffer, buffer.drain().blocks) == {("loss", 0): {"x": [1, 2], "y": [0.5, 1.5]}}
 
 
+@given(st.lists(st.tuples(scalars, scalars), min_size=20, max_size=60), st.sampled_from([2**53, 2**53 + 1, -(2**62)]))
+def test_writes_that_alternate_between_dtypes_keep_their_order_and_values(pairs: list[Any], large: int) -> None:
+    """As few blocks where one dtype holds all, and exact ints where none does."""
+    buffer, expected = Buffer(), [*(value for pair in pairs for value in pair), large]
+    for step, value in enumerate(expected):
+        write(buffer, "a", 0, {"x": step, "y": value})
+    found = series_of(buffer, buffer.drain().blocks)["a", 0]
+    assert found["x"] == list(range(len(expected)))
+    assert found["y"] == [np.asarray(value).item() for value in expected]
+
+
+@pytest.mark.parametrize(
+    "values", [(1, 0.5), (True, 2), (np.float32(0.5), 3), (np.ones((2, 3)), np.ones((2, 3), "f4"))]
+)
+def test_writes_that_alternate_between_dtypes_become_one_block(values: tuple[Any, Any]) -> None:
+    """Of the dtype that readers of both would get."""
+    buffer = Buffer()
+    for step in range(1000):
+        write(buffer, "a", 0, {"x": step, "y": values[step % 2]})
+    (block,) = buffer.drain().blocks
+    assert block.columns["x"].dtype == np.int64
+    assert block.columns["y"].dtype == np.result_type(*map(np.asarray, values))
+    n = block.shape[1] // 1000
+    assert block.columns["x"][0, ::n].tolist() == list(range(1000))
+    assert block.columns["y"][0, ::n].tolist() == [np.ravel(values[step % 2])[0] for step in range(1000)]
+
+
+def test_a_put_is_made_once_for_the_types_of_its_values() -> None:
+    """A number that is now an int, now a float, costs no more than finding the one for it."""
+    buffer = Buffer()
+    puts = []
+    for value in (1, 0.5, 2, 1.5):
+        buffer.add("a", 0, {"x": value})
+        puts.append(buffer.puts["a"])
+    assert puts[0] is puts[2]
+    assert puts[1] is puts[3]
+    assert puts[0] is not puts[1]
+
+
+def test_ints_that_no_float_holds_stay_ints() -> None:
+    """However often they alternate with floats."""
+    buffer = Buffer()
+    for step in range(100):
+        write(buffer, "a", 0, {"y": 2**53 + 1 if step % 2 else 0.5})
+    blocks = buffer.drain().blocks
+    assert [value for block in blocks for value in block.columns["y"].ravel().tolist()] == [0.5, 2**53 + 1] * 50
+    assert {block.columns["y"].dtype.str for block in blocks} == {"<i8", "<f8"}
+
+
 @pytest.mark.parametrize(
     ("value", "dtype"),
     [
@@ -151,6 +200,7 @@ def test_what_is_stored_is_the_value_at_the_call() -> None:
         ({"x": np.zeros((1, 1, 1)), "y": 0}, ColumnsError, "rank 3"),
         ({"x": np.zeros(3), "y": np.zeros(4)}, ColumnsError, "do not broadcast"),
         ({"x": 2**63, "y": 0}, DtypeError, "9223372036854775808, which does not fit int64"),
+        ({"x": 2**63, "y": 0.5}, DtypeError, "9223372036854775808, which does not fit int64"),
         ({"x": np.uint64(2**64 - 1), "y": 0}, DtypeError, "does not fit int64"),
         ({"x": 1j, "y": 0}, DtypeError, "column 'x'.*complex"),
         ({"x": np.complex64(1), "y": 0}, DtypeError, "complex64"),
