@@ -481,7 +481,12 @@ def _push_one(path: Path, open_link: OpenLink) -> int:
     options = SpoolOptions(path.parent, sys.maxsize, 32 << 20)
     with contextlib.suppress(OSError):  # a spool that cannot be written to can be sent all the same
         claim(path)
-    spool = Spool.existing(path)
+    try:
+        spool = Spool.existing(path)
+    except SpoolError:
+        if path.exists():
+            raise
+        return 0  # another push has just sent it
     delivery = Delivery.resume(spool, open_link, options, events.put)
     before = delivery.outstanding
     refused: dict[str, None] = {}
@@ -496,7 +501,7 @@ def _push_one(path: Path, open_link: OpenLink) -> int:
             if rejection is not None:
                 keep_rejected(path.parent, _only(*rejection))
                 refused |= dict.fromkeys(rejection[1].values())
-        losses = delivery.take_losses()
+        losses = delivery.take_losses() if path.exists() else []  # else another push has sent it all
         spool.discard()
         if segment_files(path):
             _log.warning("%s has been sent and cannot be deleted; another push of it adds nothing", path)

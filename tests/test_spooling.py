@@ -5,22 +5,28 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from streamvis import delivery, sender
+from streamvis.client import Client
 from streamvis.errors import BufferFullError, SpoolError
 from streamvis.logger import DataLogger
 from streamvis.sender import push
 from streamvis.server.run import serving
-from streamvis.testing.loggers import stored, unused_port
+from streamvis.spool import leftovers
+from streamvis.testing.loggers import held_server, stored, unused_port
 
 Wait = Callable[..., None]
 
@@ -194,3 +200,169 @@ def test_a_disk_that_fills_midway_and_empties_again_costs_nothing(
             found = stored(server.uri, "loss")
             assert found["t"] == np.repeat(np.arange(7), 1000).tolist()
     assert logger.stats()["dropped"] == {}
+
+
+# ---- killed programs
+
+
+KILLED = """
+import os, signal, sys, streamvis
+logger = streamvis.DataLogger("run", sys.argv[1], spool_dir=sys.argv[2], flush_every=float(sys.argv[3])).start()
+"""
+
+
+def _killed(program: str, uri: str, spool: Path, flush_every: float) -> str:
+    """What such a program prints before it kills itself."""
+    command = [sys.executable, "-c", KILLED + program, uri, str(spool), str(flush_every)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return done.stdout
+
+
+def test_a_killed_program_loses_nothing_that_was_flushed(tmp_path: Path) -> None:
+    """With the server away it is on disk when `flush` returns, whatever happens then."""
+    program = """
+logger.write_config({"lr": 1})
+for step in range(200):
+    logger.write("loss", x=step)
+logger.flush()
+for step in range(200, 300):
+    logger.write("loss", x=step)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    _killed(program, f"127.0.0.1:{unused_port()}", tmp_path, 3600.0)
+    with serving() as server, Client(server.uri) as client:
+        push(tmp_path, server.uri)
+        assert stored(server.uri, "loss")["x"] == list(range(200))
+        assert client.config("run") == {"lr": 1}
+
+
+def test_a_killed_program_loses_one_interval_at_most(tmp_path: Path) -> None:
+    """The program only writes, and dies: everything is there, in order, up to the last flush that had ended."""
+    program = """
+step = 0
+marks = {}
+while len(marks) < 5:
+    logger.write("loss", x=step)
+    step += 1
+    marks.setdefault(logger.stats()["flushes"], step)
+print(*sorted(marks.values()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    printed = _killed(program, f"127.0.0.1:{unused_port()}", tmp_path, 0.2)
+    # A mark is what had been written when so many flushes were seen to have begun. Of four, three have ended, and the
+    # third took all that had been written when the second was seen.
+    _, _, second, _, fourth = map(int, printed.split())
+    with serving() as server:
+        push(tmp_path, server.uri)
+        found = stored(server.uri, "loss")["x"]
+    assert found == list(range(len(found)))
+    assert second <= len(found) <= fourth
+
+
+def test_what_a_silent_server_has_not_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    """A server that is connected and says nothing is away as well, after a few seconds."""
+    program = """
+from streamvis import delivery, sender
+delivery.COPY_AFTER = 0.1
+for step in range(200):
+    logger.write("loss", x=step)
+while not logger.stats()["spool_bytes"]:
+    pass
+assert logger.stats()["connected"] and not logger.stats()["retries"]
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with held_server() as (server, gate):
+        _killed(program, server.uri, tmp_path, 3600.0)
+        gate.set()
+        push(tmp_path, server.uri)
+        assert stored(server.uri, "loss")["x"] == list(range(200))
+
+
+def test_a_slow_server_gets_everything_once(
+    make: Callable[..., DataLogger], monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    """What is on disk as well, because it was slow to answer, is not sent twice, and is deleted."""
+    monkeypatch.setattr(delivery, "COPY_AFTER", 0.05)
+    with held_server() as (server, gate), make(server.uri) as logger:
+        for step in range(20):
+            logger.write("loss", x=step)
+            if step == 10:
+                wait_until(lambda: logger.stats()["spooled"])
+        gate.set()
+        logger.flush(30)
+        assert stored(server.uri, "loss")["x"] == list(range(20))
+        wait_until(lambda: logger.stats()["spool_bytes"] == 0)
+        assert (logger.stats()["retries"], logger.stats()["errors"]) == (0, 0)
+
+
+# ---- pushes
+
+
+def test_pushes_at_once_store_everything_once(tmp_path: Path) -> None:
+    """Each spool is sent by one of them, or by several that do each other no harm; none of them fails."""
+    for writer in range(4):
+        _leave(tmp_path / "spool", 25, f"loss{writer}")
+    with serving() as server:
+        command = [sys.executable, "-m", "streamvis", "push", str(tmp_path / "spool"), server.uri]
+        pushes = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)
+        ]
+        said = [one.communicate(timeout=90) for one in pushes]
+        push(tmp_path / "spool", server.uri)
+        for writer in range(4):
+            assert stored(server.uri, f"loss{writer}")["x"] == list(range(25))
+    for (out, err), one in zip(said, pushes, strict=True):
+        assert one.returncode == 0, err
+        assert re.fullmatch(r"sent \d+ batches to .*\n", out)
+        assert all("is in use by" in line for line in err.splitlines()), err
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_pushes_that_do_not_see_each_other_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever deletes a spool has sent all of it: the others lack nothing, and do not say so."""
+    monkeypatch.setattr(sender, "claim", lambda _: None)
+    for writer in range(10):
+        _leave(tmp_path / "spool", 5, f"loss{writer}")
+    with serving() as server:
+        with ThreadPoolExecutor(4) as threads:
+            pushes = [threads.submit(push, tmp_path / "spool", server.uri) for _ in range(4)]
+        assert 60 <= sum(one.result() for one in pushes) <= 240
+        for writer in range(10):
+            assert stored(server.uri, f"loss{writer}")["x"] == list(range(5))
+
+
+def test_a_push_that_is_interrupted_is_finished_by_the_next(tmp_path: Path, wait_until: Wait) -> None:
+    """Nothing is lost or doubled when it is killed while the server takes its time."""
+    _leave(tmp_path / "spool", 25)
+    with held_server() as (server, gate):
+        command = [sys.executable, "-m", "streamvis", "push", str(tmp_path / "spool"), server.uri]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as one:
+            wait_until(lambda: list((tmp_path / "spool").glob("*/owner")), 30)
+            assert leftovers(tmp_path / "spool")[0] == []
+            one.kill()
+        gate.set()
+        assert push(tmp_path / "spool", server.uri) == 26
+        assert stored(server.uri, "loss")["x"] == list(range(25))
+
+
+def test_a_spool_that_cannot_be_deleted_is_sent_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a disk that is mounted read-only: another push adds nothing."""
+    path = _leave(tmp_path / "spool", 5)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    for method in ("unlink", "rename", "write_text"):
+        monkeypatch.setattr(Path, method, refuse)
+    with serving() as server:
+        for _ in range(2):
+            caplog.clear()
+            assert push(tmp_path / "spool", server.uri) == 6
+            assert stored(server.uri, "loss")["x"] == list(range(5))
+            assert _messages(caplog, logging.WARNING) == [
+                f"{path} has been sent and cannot be deleted; another push of it adds nothing"
+            ]
