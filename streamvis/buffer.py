@@ -105,7 +105,8 @@ class Buffer:
     """The writes of one logger. `puts` take the usual write, by name or (name, first index not 0); `add` every other.
 
     While `attention` is asked for there are no puts, so that every writer finds that out at no cost to the others. A
-    put that gives HIGH_WATER or more asks for a flush.
+    put that gives HIGH_WATER or more asks for a flush. `drained_bytes` are those of the last drain, and of one under
+    way, until whoever drains says that they have gone.
     """
 
     def __init__(self, adapters: Adapters | None = None, early_device_bytes: int = 16 << 20) -> None:
@@ -114,6 +115,7 @@ class Buffer:
         self._puts_of_kinds: dict[tuple[Any, ...], Put] = {}
         self._ticks = itertools.count()
         self.topics: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.drained_bytes = 0
         self.piece_bytes = 0
         self.device_bytes = 0  # these three lose updates among threads; the next drain mends them
         self._snapshots = 0
@@ -194,6 +196,7 @@ class Buffer:
         limit = next(self._ticks)
         taken = [(rows, rows.drain(limit)) for rows in list(self._layouts.values())]
         taken = [(rows, records) for rows, records in taken if len(records)]
+        self.drained_bytes = sum(records.nbytes for _, records in taken)
         runs = [_row_runs(rows, records) for rows, records in taken]
         pieces = []
         while self._pieces and self._pieces[0].tick < limit:
@@ -201,6 +204,7 @@ class Buffer:
         piece_runs = [_piece_runs(piece) for piece in pieces]
         _move([run for of in (*runs, *piece_runs) for run in of])
         self._recount()
+        self.drained_bytes += sum(piece.nbytes for piece in pieces)
 
         unreadable: Unreadable = {}
         sources = [
@@ -218,6 +222,7 @@ class Buffer:
             if source is not None:
                 by_topic.setdefault(topic, []).append(source)
         blocks = [block for topic in sorted(by_topic) for block in _in_order(by_topic[topic])]
+        self.drained_bytes = sum(block.nbytes for block in blocks)
         writes = sum(len(records) for _, records in taken) + len(pieces)
         return Drained(blocks, writes, sum(block.points for block in blocks), unreadable)
 

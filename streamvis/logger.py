@@ -109,11 +109,12 @@ class DataLogger:
         self._buffer.attention = True
         self._sender: Sender | None = None
         self._refused: Counter[str] = Counter()
+        self._hurries = 0
         self._said_forked = False
         self._noted: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_buffer", "_sender", "_refused", "_said_forked", "_noted")
+        own = ("_buffer", "_sender", "_refused", "_hurries", "_said_forked", "_noted")
         kept = {name: value for name, value in self.__dict__.items() if name not in own}
         running = self._sender is not None and self._sender.life is not Life.STOPPED
         return {**kept, "_options": replace(self._options, replace=False), "_running": running}
@@ -248,7 +249,12 @@ class DataLogger:
         buffer, sender, options = self._buffer, self._sender, self._options
         if sender is not None:
             sender.hurry()
-            if buffer.device_bytes >= options.max_device_bytes or buffer.piece_bytes >= options.max_host_bytes:
+            self._hurries += 1
+            # The numbers of all names take a moment to count, while this is called for every write.
+            host = sender.held_bytes  # before what it may take out next, lest that counts twice
+            host += buffer.piece_bytes if self._hurries % 64 else buffer.nbytes()
+            device = buffer.device_bytes
+            if device >= options.max_device_bytes or host >= options.max_host_bytes:
                 sender.full = buffer.attention = True
 
     def _attend(self, name: str, columns: Mapping[str, Any]) -> bool:

@@ -192,6 +192,11 @@ class Sender:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes in the host's memory that have left the buffer."""
+        return self._buffer.drained_bytes + self._delivery.memory_bytes
+
+    @property
     def delivered(self) -> bool:
         """Whether the server has acknowledged everything and nothing was dropped."""
         return self._delivery.outstanding == 0 and not self._dropped
@@ -212,7 +217,7 @@ class Sender:
             "spooled": delivery.counts["spooled"],
             "spool_bytes": delivery.spool_bytes,
             "waiting_writes": waiting,
-            "waiting_bytes": self._buffer.nbytes() + delivery.memory_bytes,
+            "waiting_bytes": self.held_bytes + self._buffer.nbytes(),
             "connected": delivery.connected,
             "rejected": dict(self._rejected),
             "dropped": dict(self._dropped),
@@ -285,13 +290,15 @@ class Sender:
                 except Exception:  # a mistake of ours: it may have lost all that this flush took out
                     self._count_dropped((block.topic, block.points) for block in drained.blocks)
                     raise
+                finally:
+                    self._buffer.drained_bytes = 0
             else:
                 self._go_quiet()
                 if self._stop and self._heartbeat.introduced:
                     self._offer((), (), now)
             for ticket in self._tickets:
                 ticket.target = self._delivery.offered if ticket.target is None else ticket.target
-        host = self._buffer.nbytes() + self._delivery.memory_bytes
+        host = self.held_bytes + self._buffer.nbytes()
         self.full = host >= self._options.max_host_bytes or self._buffer.device_bytes >= self._options.max_device_bytes
         self._buffer.attention |= self.full
 

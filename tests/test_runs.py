@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from streamvis import heartbeat as heartbeat_module
+from streamvis.cli import main
 from streamvis.client import Client
 from streamvis.errors import MalformedError
 from streamvis.heartbeat import INTERVAL, STALL_SECONDS, Heartbeat
@@ -126,6 +127,42 @@ def test_a_silent_run_stalls_until_it_writes_again(tmp_path: Path, wait_until: W
         assert status_of(server.uri) == "stalled"
         logger.write("loss", x=2)
         wait_until(lambda: status_of(server.uri) == "running")
+
+
+@pytest.mark.usefixtures("fast")
+def test_the_command_shows_how_runs_are_doing(
+    tmp_path: Path, wait_until: Wait, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`streamvis scopes` says of each whether it runs, has stalled, has finished or has crashed."""
+
+    def crash(uri: str) -> None:
+        with DataLogger("crashing", uri, spool_dir=tmp_path) as logger:
+            logger.write("loss", x=1)
+            raise ZeroDivisionError
+
+    def shown(uri: str) -> dict[str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main(["scopes", uri])
+        return dict(line.split("\t")[:2] for line in capsys.readouterr().out.splitlines())
+
+    with serving() as server:
+        with DataLogger("ending", server.uri, spool_dir=tmp_path) as logger:
+            logger.write("loss", x=1)
+        with pytest.raises(ZeroDivisionError):
+            crash(server.uri)
+        with (
+            DataLogger("pausing", server.uri, spool_dir=tmp_path) as paused,
+            DataLogger("going", server.uri, spool_dir=tmp_path, flush_every=0.01) as going,
+        ):
+            paused.write("loss", x=1)
+            expected = {"ending": "finished", "crashing": "crashed", "pausing": "stalled", "going": "running"}
+
+            def as_expected() -> bool:
+                going.write("loss", x=1)
+                return shown(server.uri) == expected
+
+            wait_until(as_expected, 30)
 
 
 PROGRAM = """
