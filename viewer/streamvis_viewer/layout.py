@@ -17,7 +17,7 @@ GRID = ("rows", "cols", "width", "height")
 """Keys that say where the plots stand."""
 SHOWN = ("scopes", "names", "x", "axes", "window", "stride", "filter", "ignore", "color")
 """Keys that say what the plots show; `smooth` is one too."""
-LOOK = ("smooth", "xrange", "yrange", "fit", "at", "speed", "group", "runs", "hide", "only")
+LOOK = ("smooth", "xrange", "yrange", "fit", "at", "speed", "group", "runs", "hide", "only", "style")
 """Keys that mirror the controls that a person has moved; the page's script reads them."""
 PAGE = ("link", "cross", "drag", "focus", "theme", "panel", "gl")
 """Likewise, for what concerns the page as a whole."""
@@ -27,6 +27,10 @@ GROUPS = ("label", "scope", "name", "index")
 HIDDEN = re.compile(rf"([{''.join(group[0] for group in GROUPS)}]):.*", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # what the page's script reads alike
+STYLED = re.compile(rf"[{''.join(group[0] for group in GROUPS)}]:([^:]*):.*", re.DOTALL)
+STYLES = ("solid", "dashed", "dotted", "dotdash", "dashdot", "circle", "square", "triangle")
+"""Words for how one series is drawn, beside what multiplies its width or size."""
+MOST_TIMES = 10.0
 THEMES = ("auto", "light", "dark")
 GL = ("auto", "force", "off")
 PANEL_PIXELS = (160, 800)
@@ -204,12 +208,19 @@ class _Reader:
         hidden, only = self._hidden("hide"), self._hidden("only")
         if hidden & only:
             query.fault("hide, only", f"both for {(hidden & only).pop()!r}", "those to hide, or the only ones to show")
+        self._check_styles()
         query.choice("group", GROUPS, "label")
         query.choice("link", ("none", "x"), "none")
         query.choice("cross", ("on", "off"), "on")
         query.choice("drag", ("pan", "zoom"), "pan")
         query.read("focus", _up_to(count), None, f"the number of a plot, 1 to {count}")
         query.choice("gl", GL, "auto")
+
+    def _check_styles(self) -> None:
+        for value in self.query.all("style"):
+            found = STYLED.fullmatch(value)
+            if not (found and all(map(_is_style, found[1].split(",")))):
+                self.query.fault("style", shown(value), f"l:STYLE:LABEL, or s:, n:, i:, where STYLE is {_STYLE}")
 
     def _hidden(self, key: str) -> set[str]:
         """The kinds of text that a key hides by."""
@@ -219,6 +230,8 @@ class _Reader:
             self.query.fault(key, shown(found), "l:LABEL, s:SCOPE, n:NAME or i:INDEX, once for each")
         return {kind[1] for kind in kinds if kind}
 
+
+_STYLE = f"words of {', '.join(STYLES)}, and a number up to {MOST_TIMES:g} that multiplies the width, with commas"
 
 _NO_PLOT = Plot(columns=["x", "y"])
 
@@ -247,6 +260,13 @@ def _int(text: str) -> int:
     if not _INTEGER.fullmatch(text.strip(" ")):
         raise ValueError(text)
     return int(text)
+
+
+def _is_style(word: str) -> bool:
+    try:
+        return word in STYLES or _weight(word) <= MOST_TIMES
+    except ValueError:
+        return False
 
 
 def _count(text: str) -> int:

@@ -200,6 +200,34 @@ def test_a_run_alone_stands_in_the_address(view: Open) -> None:
     page.says("only")
 
 
+def test_a_run_gets_a_width_a_dash_and_a_marker_of_its_own(view: Open) -> None:
+    """In a small panel that a key opens for the run under the pointer; all plots draw it so, as does a copied link."""
+    page = view("rows=loss,cloud")
+    page.sees(1, 2, 3)
+    line, cloud = page.ink(RUN1), page.ink(RUN1, "p1")
+    page.page.locator("#runs").get_by_text("run1").hover()
+    page.press("s")
+    panel = page.page.get_by_role("dialog", name="How run1 is drawn")
+    panel.get_by_role("button", name="3 times").click()
+    page.wait(lambda: page.ink(RUN1) > 2 * line and page.ink(RUN1, "p1") > 1.5 * cloud)
+    page.says("style", "l:3:run1")
+    panel.get_by_role("button", name="dashed").click()
+    page.wait(lambda: line < page.ink(RUN1) < 2 * line)
+    large = page.ink(RUN1, "p1")
+    panel.get_by_role("button", name="square").click()
+    page.wait(lambda: page.ink(RUN1, "p1") > large)
+    page.says("style", "l:dashed,square,3:run1")
+    page.again()
+    page.wait(lambda: line < page.ink(RUN1) < 2 * line and page.ink(RUN1, "p1") > large)
+    page.page.locator("#runs li", has_text="run1").get_by_role("button", name="Width, dash").click()
+    page.page.get_by_role("dialog").get_by_role("button", name="As the plot").click()
+    page.says("style")
+    page.wait(lambda: abs(page.ink(RUN1) - line) < 0.1 * line)
+    page.press("Escape")
+    expect(page.page.get_by_role("dialog")).to_have_count(0)
+    page.sees(1, 2, 3)
+
+
 def test_the_search_hides_what_it_does_not_find(view: Open) -> None:
     """By a regular expression, also a negated one; one that is none says why and hides nothing."""
     page = view("rows=loss")

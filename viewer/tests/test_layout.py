@@ -78,6 +78,9 @@ def test_names_come_once_for_all_or_once_per_plot_or_from_the_schema() -> None:
         ({"rows": ["A"], "runs": ["("]}, "runs", "'(', which RE2 refuses: missing )"),
         ({"rows": ["A"], "hide": ["s:a", "l:c"], "only": ["s:b"]}, "hide, only", "both for 's'"),
         ({"rows": ["A"], "hide": ["s:a", "b"]}, "hide", "'b'"),
+        ({"rows": ["A"], "style": ["l:dashed,2:a", "l:wavy:b"]}, "style", "'l:wavy:b'"),
+        ({"rows": ["A"], "style": ["l:0:a"]}, "style", "'l:0:a'"),
+        ({"rows": ["A"], "style": ["l:dashed"]}, "style", "'l:dashed'"),
         ({"rows": ["A"], "only": ["x:b"]}, "only", "'x:b'"),
         ({"rows": ["A"], "focus": ["2"]}, "focus", "'2'"),
         ({"rows": ["A"], "group": ["lr"]}, "group", "'lr'"),
@@ -148,6 +151,7 @@ def test_any_hyperparameter_may_stand_in_the_address(keys: list[str]) -> None:
         {"x": ["time,"], "axes": ["lin,ylog"]},
         {"hide": ["l:<b>a & b</b>", "s:a,b", "n:a\nb"], "focus": ["2"]},
         {"only": ["l:a", "l:", "i:0"], "hide": ["s:run"]},
+        {"style": ["l:dashed,2:a:b", "s:square,0.5:", "i:3:0"]},
         {"panel": ["300"], "theme": ["auto"], "gl": ["auto"]},
     ],
 )

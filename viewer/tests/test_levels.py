@@ -318,6 +318,35 @@ def test_a_series_may_be_wider_than_the_others(show: Open) -> None:
     assert inked(pixels)[row(50) - 5 : row(50) + 5, 150].sum() <= 3
 
 
+@pytest.mark.parametrize("points", [1, 6000], ids=["paths", "stamps"])
+def test_a_cloud_may_have_markers_of_its_own(show: Open, points: int) -> None:
+    """Of another shape and size than the layer's; the others keep theirs."""
+    page = show(PointLayer(key="A", size=10))
+    page.replace(line([80] * points, [100] * points), line([200], [100], BLUE))
+    page.do("layer().setStyle([0], {width: 2, marker: 2})")
+    pixels = page.pixels()
+    red, blue = is_color(pixels, RED), is_color(pixels, BLUE)
+    middle = row(100)
+    assert red[middle - 8 : middle + 8, 72:88].all()  # a square of 20 pixels, to its corners
+    assert 19**2 <= red.sum() <= 21**2
+    assert 60 <= blue.sum() <= 90  # a circle of 10
+    page.do("layer().setStyle([0], {width: 1, marker: 0})")
+    assert abs(int(is_color(page.pixels(), RED).sum()) - int(blue.sum())) <= 25
+
+
+def test_the_raster_draws_markers_of_their_own(busy: Open) -> None:
+    """As the exact picture does."""
+    page = busy(PointLayer(key="A", size=10))
+    for x, color in ((80, RED), (200, BLUE)):
+        page.do("layer().addSeries(Uint8Array.from(argument))", color)
+        page.append(page.do("layer().count") - 1, [x], [100])
+    page.do("layer().setStyle([1], {width: 2, marker: 2})")
+    painted, pixels = page.painted(change="layer().repaint()")
+    assert painted == "raster"
+    assert 380 <= is_color(pixels, RED).sum() <= 450
+    assert 60 <= is_color(pixels, BLUE).sum() <= 100
+
+
 def test_the_raster_draws_dashes_widths_and_ghosts(busy: Open) -> None:
     """As the exact picture does, about."""
     page = busy(LineLayer(key="A", line_width=2))

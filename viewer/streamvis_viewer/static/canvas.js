@@ -1,6 +1,6 @@
 // The exact, anti-aliased painters for a 2D context: CPU raster, PNG export, and (paths only) SVG export.
 
-import {markerPath} from "./markers.js";
+import {largest, markerOf, markerPath} from "./markers.js";
 import {StampImage} from "./stamps.js";
 
 const CHUNK = 16; // segments per path of a wide line
@@ -178,7 +178,7 @@ class Pencil {
   }
 }
 
-/** style: {marker, size, alpha}. Returns the points drawn. */
+/** style: {marker, size, alpha}; a series may have a marker of its own, and a number that multiplies the size. Returns the points drawn. */
 export function paintPoints(ctx, plot, style) {
   const points = countPoints(plot.series);
   if (points <= PATHS || !isRaster(ctx)) paintPaths(ctx, plot, style);
@@ -189,14 +189,15 @@ export function paintPoints(ctx, plot, style) {
 export function paintPaths(ctx, {series, vertical, x, y, frame}, {marker, size, alpha}) {
   const u = series.units("x", x.log);
   const v = series.units(vertical, y.log);
-  const draw = markerPath[marker];
-  const r = size / 2;
   forVisible(series, (slot, begin, end) => {
+    const draw = markerPath[markerOf(series, slot, marker)];
+    const own = size * series.width[slot];
+    const r = own / 2;
     ctx.fillStyle = cssColor(series.rgba, slot, alpha);
     for (let i = begin; i < end; i++) {
       const sx = u[i] * x.a + x.b;
       const sy = v[i] * y.a + y.b;
-      if (!(sx >= frame.left - size && sx <= frame.right + size && sy >= frame.top - size && sy <= frame.bottom + size)) continue;
+      if (!(sx >= frame.left - own && sx <= frame.right + own && sy >= frame.top - own && sy <= frame.bottom + own)) continue;
       ctx.beginPath();
       draw(ctx, sx, sy, r);
       ctx.fill();
@@ -212,14 +213,14 @@ export function paintStamps(ctx, {series, vertical, x, y, frame}, {marker, size,
   const width = Math.ceil(frame.right * a + e) - left;
   const height = Math.ceil(frame.bottom * d + f) - top;
   if (!(width > 0 && height > 0)) return;
-  const image = new StampImage(marker, size * a, width, height);
+  const image = new StampImage(size * a * largest(series), width, height);
   const u = series.units("x", x.log);
   const v = series.units(vertical, y.log);
   const place = {ax: x.a * a, bx: x.b * a + e - left, ay: y.a * d, by: y.b * d + f - top};
   forVisible(series, (slot, begin, end) => {
     const ink = series.rgba.slice(4 * slot, 4 * slot + 4);
     ink[3] = Math.round(ink[3] * alpha);
-    image.stamp(u, v, begin, end, place, ink);
+    image.stamp(u, v, begin, end, place, ink, image.masks(markerOf(series, slot, marker), size * a * series.width[slot]));
   });
   image.draw(ctx, left, top);
 }

@@ -5,6 +5,7 @@ import {Op, noteOf} from "./frames.js";
 import {Looks} from "./looks.js";
 import {LABEL, VALUES} from "./rows.js";
 
+const NO_STYLE = {width: 1, dash: 0, marker: 0};
 const PLAIN = {further: 0, sliders: [], smoothed: 0, budget: 0, thins: "sample"};
 
 export class PlotData {
@@ -21,6 +22,7 @@ export class PlotData {
   #weight = 0;
   #value = null;
   #masked = false;
+  #styled = false; // whether any series has a style of its own
   #origin = [];
   #looks;
 
@@ -59,9 +61,24 @@ export class PlotData {
     this.#looks.recolored(rgba);
   }
 
-  /** `width` multiplies the plot's, `dash` is a number of DASHES in canvas.js. */
-  setStyle(slots, style) {
-    this.#layer.setStyle?.(slots, style);
+  /** What a series' style can change here: "line", "point", or nothing. */
+  get shape() {
+    return this.#layer.shape ?? "";
+  }
+
+  /** Of each series: what multiplies the plot's width or size, and the numbers of its dash and its marker, as in series.js. */
+  restyle(styleOf) {
+    const groups = new Map();
+    this.rows.forEach((row, slot) => {
+      const style = (row && styleOf(row)) ?? NO_STYLE;
+      const key = JSON.stringify(style);
+      if (!groups.has(key)) groups.set(key, {style, slots: []});
+      groups.get(key).slots.push(slot);
+    });
+    const plain = groups.size === 0 || (groups.size === 1 && groups.has(JSON.stringify(NO_STYLE)));
+    if (plain && !this.#styled) return;
+    this.#styled = !plain;
+    for (const {style, slots} of groups.values()) this.#layer.setStyle?.(slots, style);
   }
 
   /** Shows the series whose row passes, hides the others. */
@@ -142,7 +159,7 @@ export class PlotData {
     this.#layer.replace({...points, counts, rgba: new Uint8Array(4 * counts.length)}, {budget, thins, total: this.points});
     this.#written = [...counts];
     this.#origin = origin;
-    this.#masked = false;
+    this.#masked = this.#styled = false;
     this.rows = [];
     this.onvalues(0, null);
     this.#offer(points.t);

@@ -2,6 +2,7 @@
 // Data go to the GPU once; pan and zoom change uniforms, colour and visibility a small texture.
 
 import {DASHES} from "./canvas.js";
+import {MARKERS, largest} from "./markers.js";
 
 const ROW = 1024; // series per row of the textures that hold their colours and styles
 
@@ -91,36 +92,42 @@ const LINES = {
   uniforms: ["centre", "scale", "offset", "size", "palette", "styles", "alpha", "width", "dot", "ratio"],
 };
 
-const MARKERS = ["circle", "square", "triangle"]; // as numbered in the shader
-
 const POINTS = {
   vertex: `${COMMON}
     layout(location = 0) in uint u;
     layout(location = 1) in uint v;
     layout(location = 2) in uint slot;
-    uniform float box;
+    uniform float diameter;
+    uniform int marker;
+    uniform highp sampler2D styles; // of each series: what multiplies the size, and a marker of its own, from 1
+    flat out float box, radius;
+    flat out int shape;
     void main() {
       colour = colourOf(slot);
+      vec2 style = texelFetch(styles, texel(slot), 0).rg;
+      shape = style.g > 0.0 ? int(style.g) - 1 : marker;
+      radius = diameter * style.r * 0.5;
+      box = ceil(2.0 * radius * (shape == 2 ? 1.1547005 : 1.0) + 2.0); // a triangle's tip is farther away than r
       gl_PointSize = box;
       gl_Position = colour.a == 0.0 || gap(u, v) ? NOWHERE : clip(place(u, v));
     }`,
   fragment: `#version 300 es
     precision highp float;
     precision highp int;
-    uniform float box, radius;
-    uniform int marker;
+    flat in float box, radius;
+    flat in int shape;
     flat in vec4 colour;
     out vec4 result;
     const float SLOPE = 1.7320508;
     void main() {
       vec2 p = (gl_PointCoord - 0.5) * box;
-      float d = marker == 0 ? length(p) - radius
-        : marker == 1 ? max(abs(p.x), abs(p.y)) - radius
+      float d = shape == 0 ? length(p) - radius // as numbered in markers.js
+        : shape == 1 ? max(abs(p.x), abs(p.y)) - radius
         : max(p.y, SLOPE * 0.5 * abs(p.x) - p.y * 0.5) - radius / SLOPE;
       float a = colour.a * clamp(0.5 - d, 0.0, 1.0);
       result = vec4(colour.rgb * a, a);
     }`,
-  uniforms: ["centre", "scale", "offset", "size", "palette", "alpha", "box", "radius", "marker"],
+  uniforms: ["centre", "scale", "offset", "size", "palette", "styles", "alpha", "diameter", "marker"],
 };
 
 let shared; // undefined: not asked for yet; null: there is no WebGL2 here
@@ -195,7 +202,7 @@ class Painter {
     this.#renew(context);
     const {gl} = context;
     const m = ctx.getTransform();
-    const pad = Math.ceil(this.overhang(style) * m.a) + 1; // markers centred beyond the frame's edge still show
+    const pad = Math.ceil(this.overhang(style, plot.series) * m.a) + 1; // markers centred beyond the frame's edge still show
     const left = Math.floor(plot.frame.left * m.a + m.e), top = Math.floor(plot.frame.top * m.d + m.f);
     const w = Math.ceil(plot.frame.right * m.a + m.e) - left, h = Math.ceil(plot.frame.bottom * m.d + m.f) - top;
     if (!(w > 0 && h > 0)) return 0;
@@ -304,7 +311,7 @@ class Painter {
     gl.bindTexture(gl.TEXTURE_2D, this.palette);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, ROW, rows, 0, gl.RGBA, gl.UNSIGNED_BYTE, texels);
     const styles = new Float32Array(2 * ROW * rows);
-    for (let k = 0; k < series.count; k++) styles.set([series.width[k], series.dash[k]], 2 * k);
+    for (let k = 0; k < series.count; k++) styles.set([series.width[k], series[this.pattern][k]], 2 * k);
     gl.bindTexture(gl.TEXTURE_2D, this.styles);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RG32F, ROW, rows, 0, gl.RG, gl.FLOAT, styles);
   }
@@ -312,6 +319,7 @@ class Painter {
 
 export class LinePainter extends Painter {
   kind = "lines";
+  pattern = "dash";
   perInstance = true;
   attributes = [["u", 0], ["u", 1], ["u", 2], ["v", 0], ["v", 1], ["v", 2], ["slots", 1]];
   #scale = "";
@@ -350,19 +358,18 @@ export class LinePainter extends Painter {
 
 export class PointPainter extends Painter {
   kind = "points";
+  pattern = "marker";
   perInstance = false;
   attributes = [["u", 0], ["v", 0], ["slots", 0]];
 
   measure() {}
 
-  overhang({size}) {
-    return size / 2 + 1;
+  overhang({size}, series) {
+    return size * largest(series) / 2 + 1;
   }
 
   draw(gl, at, {marker, size}, ratio) {
-    const extent = marker === "triangle" ? 2 / Math.sqrt(3) : 1; // its tip is farther away than r
-    gl.uniform1f(at.box, Math.ceil(size * ratio * extent + 2));
-    gl.uniform1f(at.radius, size * ratio / 2);
+    gl.uniform1f(at.diameter, size * ratio);
     gl.uniform1i(at.marker, MARKERS.indexOf(marker));
     gl.drawArrays(gl.POINTS, 0, this.elements);
   }

@@ -9,6 +9,7 @@ const KEYS = [
   ["/", "Find runs", page => page.panel.focus()],
   ["p", "Show or hide the list of runs", page => page.panel.toggle()],
   ["a", "Show all runs", page => page.visibility.showAll()],
+  ["s", "Width, dash and marker of the run in focus, or under the pointer", page => page.panel.style()],
   ["space", "Play or pause the sliders", page => page.play()],
   ["←  →", "One step of the sliders", (page, {key}) => page.step(key === "ArrowLeft" ? -1 : 1), ["ArrowLeft", "ArrowRight"]],
   ["r", "Show everything: the plot under the pointer, or all", page => (page.at ? page.ranges.reset(page.at) : page.ranges.resetAll())],

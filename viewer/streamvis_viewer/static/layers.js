@@ -94,6 +94,11 @@ class Layer {
     return this.#view.model;
   }
 
+  /** What it draws: "line" or "point". */
+  get shape() {
+    return this.#view.shape;
+  }
+
   get plot_view() {
     return this.#view.plot_view;
   }
@@ -346,6 +351,10 @@ class LayerView extends DataRendererView {
 }
 
 class LineLayerView extends LayerView {
+  get shape() {
+    return "line";
+  }
+
   get pen() {
     const {line_width, alpha} = this.model;
     return {width: line_width, alpha};
@@ -365,6 +374,10 @@ class LineLayerView extends LayerView {
 }
 
 class PointLayerView extends LayerView {
+  get shape() {
+    return "point";
+  }
+
   get pen() {
     const {marker, size, alpha} = this.model;
     return {marker, size, alpha};

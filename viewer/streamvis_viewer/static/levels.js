@@ -68,12 +68,12 @@ export class Levels {
 
   /** Points of a window, as `replace` takes them but for what the base knows; `about`: {view, slots, value, exact}. */
   setDetail(points, about) {
-    const {rgba, visible, width, dash} = this.base;
+    const {rgba, visible, width, dash, marker} = this.base;
     const detail = this.#detail;
     detail.weight = this.base.weight;
     detail.replace({...points, rgba});
     detail.select(this.#value);
-    for (const [name, values] of Object.entries({visible, width, dash})) detail[name].set(values);
+    for (const [name, values] of Object.entries({visible, width, dash, marker})) detail[name].set(values);
     this.#fine = {...about, series: detail};
   }
 

@@ -17,6 +17,7 @@ import {savedFrames} from "./saved.js";
 import {ShareMenu} from "./sharemenu.js";
 import {SERVER_KEYS, State} from "./state.js";
 import {Status} from "./status.js";
+import {Styles} from "./styles.js";
 import {adoptStock} from "./stock.js";
 import {Theme} from "./theme.js";
 import {Timelines} from "./timeline.js";
@@ -52,11 +53,12 @@ class Page {
     this.state = state;
     this.visibility = visibility;
     const keyOf = index => state.get("color")[index];
-    const controls = {state, timelines, isShown: row => visibility.isShown(row), keyOf};
+    const styles = new Styles(state, () => this.#restyle());
+    const controls = {state, timelines, isShown: row => visibility.isShown(row), styleOf: row => styles.of(row), keyOf};
     this.plots = views.map((view, i) => new Plot(i, view, cells[i], settings.plots[i], colors, controls));
     this.theme = new Theme(state, this.plots.map(plot => plot.model), dark => this.#recolor(colors, dark));
     this.ranges = new Ranges(this.plots, state);
-    this.panel = new Panel(this.plots, state, visibility);
+    this.panel = new Panel(this.plots, state, visibility, styles);
     const exports = new Exports(settings, state);
     this.readout = new Readout(this.plots, state);
     this.tools = this.plots.map(plot => new CellTools(plot, state, this.ranges, exports));
@@ -129,6 +131,10 @@ class Page {
   #mask() {
     for (const plot of this.plots) plot.mask();
     this.ranges.fit();
+  }
+
+  #restyle() {
+    for (const plot of this.plots) plot.restyle();
   }
 
   #recolor(colors, dark) {

@@ -2,7 +2,8 @@
 // find, a click hides and shows, a double click shows alone, pointing fades the others. Only rows in sight are elements.
 
 import {compare} from "./colors.js";
-import {make} from "./dom.js";
+import {iconButton, make} from "./dom.js";
+import {StyleMenu} from "./stylemenu.js";
 import {textOf} from "./visibility.js";
 
 const ROW = 26; // pixels, as in page.css
@@ -16,6 +17,7 @@ export class Panel {
   #plots;
   #state;
   #visibility;
+  #styles;
   #colors = new Map(); // text → set of colours
   #texts = []; // those that the search finds, in order
   #scroller = document.getElementById("runs");
@@ -25,8 +27,9 @@ export class Panel {
   #faded = false;
   #timer = 0;
 
-  constructor(plots, state, visibility) {
+  constructor(plots, state, visibility, styles) {
     this.#plots = plots;
+    this.#styles = styles;
     this.#state = state;
     this.#visibility = visibility;
     this.#wireSearch();
@@ -36,7 +39,7 @@ export class Panel {
     document.getElementById("show-all").addEventListener("click", () => visibility.showAll());
     document.getElementById("hide-all").addEventListener("click", () => visibility.hideAll());
     state.watch(["group"], () => this.collect());
-    state.watch(["hide", "only", "runs", "group"], () => this.#render());
+    state.watch(["hide", "only", "style", "runs", "group"], () => this.#render());
     const title = plots.map(plot => plot.legend.title).find(text => text);
     if (title) document.querySelector(".panel-head strong").textContent = title;
     if (state.get("panel") === null && plots.every(plot => plot.legend.visible === false)) state.set({panel: 0});
@@ -86,7 +89,9 @@ export class Panel {
   #draw() {
     const first = Math.max(0, Math.floor(this.#scroller.scrollTop / ROW) - BEYOND);
     const count = Math.ceil(this.#scroller.clientHeight / ROW) + 2 * BEYOND;
+    const focused = document.activeElement.closest?.("#runs li")?.dataset.text; // its row is another element from now on
     this.#rows.replaceChildren(...this.#texts.slice(first, first + count).map((text, i) => this.#row(text, first + i)));
+    if (focused !== undefined) this.#rowOf(focused)?.querySelector(".run").focus();
   }
 
   #row(text, place) {
@@ -97,10 +102,28 @@ export class Panel {
       "button", {type: "button", className: "run", title: text, "aria-pressed": on}, swatch, make("bdi", {className: "label"}, text),
     );
     const only = make("button", {type: "button", className: "only", title: "Show this one alone (double click)", "aria-label": `Only ${text}`}, "only");
-    const item = make("li", {}, toggle, only);
+    const style = iconButton("style", "Width, dash and marker (s)");
+    style.classList.toggle("chosen", this.#styles.isChosen(text));
+    new StyleMenu(style, text, this.#styles, this.#shapes);
+    const item = make("li", {}, toggle, only, ...(this.#shapes.size ? [style] : []));
     item.style.top = `${place * ROW}px`;
     item.dataset.text = text;
     return item;
+  }
+
+  /** What plots with styles draw: "line", "point". */
+  get #shapes() {
+    return new Set(this.#plots.map(plot => plot.data.shape).filter(Boolean));
+  }
+
+  #rowOf(text) {
+    return [...this.#rows.children].find(({dataset}) => dataset.text === text);
+  }
+
+  /** Opens the style of the run in focus, or under the pointer. */
+  style() {
+    const item = document.activeElement.closest?.("#runs li") ?? this.#rowOf(this.#pointed);
+    item?.querySelector(".tool")?.click();
   }
 
   #wireSearch() {
@@ -117,7 +140,7 @@ export class Panel {
     const textAt = event => event.target.closest("li")?.dataset.text;
     this.#rows.addEventListener("click", event => {
       const text = textAt(event);
-      if (text === undefined) return;
+      if (text === undefined || event.target.closest(".tool")) return;
       clearTimeout(this.#timer);
       this.#fade(null);
       if (event.target.closest(".only") || event.altKey) this.#visibility.solo(text);

@@ -19,7 +19,7 @@ export class Plot {
   #pointed = null; // whether a row is among those that a person points at; null: nobody points
   #stale = true;
 
-  /** `controls`: {state, timelines, isShown: row → whether the page's controls show a series, keyOf: plot → its key function, if chosen}. */
+  /** `controls`: {state, timelines, isShown: row → whether the page's controls show a series, styleOf: row → its own style, keyOf: plot → its key function, if chosen}. */
   constructor(index, view, cell, {columns, sliders, legend, palette, key, single, smooths}, colors, controls) {
     this.index = index;
     this.view = view;
@@ -75,7 +75,10 @@ export class Plot {
     this.#stale = false;
     this.#fill();
     this.data.refresh();
-    if (this.data.changed) this.recolor();
+    if (this.data.changed) {
+      this.recolor();
+      this.restyle();
+    }
     this.mask();
     return true;
   }
@@ -111,6 +114,11 @@ export class Plot {
       if (row) rgba.set([...this.#colors.color(row[LABEL]), !this.#pointed || this.#pointed(row) ? 255 : FADED], 4 * slot);
     });
     this.data.recolor(rgba);
+  }
+
+  /** Gives each series its width, dash and marker. */
+  restyle() {
+    this.data.restyle(row => this.#controls.styleOf(row));
   }
 
   /** Also after another kind of axis has taken the place of the horizontal one. */

@@ -2,7 +2,7 @@
 // They draw what moves; layers.js has canvas.js draw it exactly once it rests.
 
 import {DASHES, forVisible} from "./canvas.js";
-import {markerDistance} from "./markers.js";
+import {largest, markerDistance, markerOf} from "./markers.js";
 
 /** Pixels of the plot's frame, which keep their memory from one paint to the next. */
 export class Sheet {
@@ -72,15 +72,22 @@ export function rasterLines(sheet, ctx, plot, {width, alpha}) {
 /** As in canvas.js, for many points: returns how many. */
 export function rasterPoints(sheet, ctx, plot, {marker, size, alpha}) {
   const {series} = plot;
-  const reach = Math.ceil(size * ctx.getTransform().a / 2) + 1;
+  const reach = Math.ceil(size * largest(series) * ctx.getTransform().a / 2) + 1;
   const margin = 2 * reach; // markers centred just outside still show, and no stamp needs a bounds check
   const pixels = sheet.begin(ctx, plot, margin);
   const {width, height, place: {ax, bx, ay, by}} = sheet;
-  const stamp = stampOf(marker, size * sheet.ratio, reach, width);
+  const stamps = new Map();
+  const stampFor = slot => {
+    const [own, times] = [markerOf(series, slot, marker), series.width[slot]];
+    const key = `${own} ${times}`;
+    if (!stamps.has(key)) stamps.set(key, stampOf(own, size * times * sheet.ratio, reach, width));
+    return stamps.get(key);
+  };
   const [right, bottom] = [width - reach, height - reach];
   const u = series.units("x", plot.x.log);
   const v = series.units(plot.vertical, plot.y.log);
-  const points = forInked(series, alpha, (ink, begin, end) => {
+  const points = forInked(series, alpha, (ink, begin, end, slot) => {
+    const stamp = stampFor(slot);
     for (let i = begin; i < end; i++) {
       const x = u[i] * ax + bx;
       const y = v[i] * ay + by;
@@ -121,21 +128,26 @@ class Brush {
   take(thickness) {
     this.half = Math.max(0, thickness - 1) / 2; // what a run extends beyond the line's centre
     this.spread = Math.max(0, Math.round(thickness) - 1); // columns that `widen` adds on the right
-    this.#run = runner(this.#sheet, this.half);
+    this.#run = null;
     this.#dash = null;
   }
 
   /** The same for lines that are drawn in their whole thickness at once, and with dashes of that number. */
   takeWhole(thickness, dash) {
     this.take(thickness);
-    this.#run = spreader(this.#run, this.spread, this.beyond);
+    this.#run = spreader(runner(this.#sheet, this.half), this.spread, this.beyond);
     if (dash) this.#dash = new Dash(DASHES[dash], this.#sheet.ratio);
   }
 
   trace(ink, begin, end) {
-    const {u, v, beyond, place: {ax, ay, by}} = this;
+    const {u, v, beyond, half, place: {ax, ay, by}} = this;
+    const {pixels, width, height} = this.#sheet;
     const bx = this.place.bx - this.spread / 2;
-    const run = this.#dash ? this.#dash.over(this.#run) : this.#run;
+    const special = this.#dash ? this.#dash.over(this.#run) : this.#run;
+    const run = (c, from, to) => {
+      if (special) special(ink, c, from, to);
+      else fill(pixels, width, height, ink, c, from - half, to + half); // called as it is, it costs half
+    };
     let joined = 0; // points since the last gap
     let column = 0, lastX = 0, lastY = 0, low = 0, high = 0;
     for (let i = begin; i < end; i++) {
@@ -150,20 +162,20 @@ class Brush {
       if (joined === 0) {
         low = high = y;
       } else if (here === column) {
-        low = Math.min(low, y);
-        high = Math.max(high, y);
+        if (y < low) low = y;
+        else if (y > high) high = y;
       } else {
         const step = here > column ? 1 : -1;
         const rise = (y - lastY) / (x - lastX);
         let edge = lastY + rise * ((step > 0 ? column + 1 : column) - lastX); // where the segment leaves the column
-        run(ink, column, Math.min(edge, low), Math.max(edge, high));
+        run(column, edge < low ? edge : low, edge > high ? edge : high);
         for (let c = column + step; c !== here; c += step) {
           const next = edge + rise * step;
-          run(ink, c, Math.min(edge, next), Math.max(edge, next));
+          run(c, edge < next ? edge : next, edge < next ? next : edge);
           edge = next;
         }
-        low = Math.min(edge, y);
-        high = Math.max(edge, y);
+        low = edge < y ? edge : y;
+        high = edge < y ? y : edge;
       }
       column = here;
       lastX = x;
@@ -175,18 +187,21 @@ class Brush {
 
   /** A point between two gaps has no segment, yet must not be invisible. */
   dots(radius) {
+    const {pixels, width, height} = this.#sheet;
     for (const [ink, x, y] of this.#lone) {
       const end = Math.min(this.beyond, x + radius - 0.5);
       for (let c = Math.max(0, Math.floor(x - radius + 0.5)); c < end; c++) {
         const rest = Math.sqrt(Math.max(0, radius ** 2 - (c + 0.5 - x) ** 2));
-        this.#run(ink, c, y - rest + this.half, y + rest - this.half);
+        fill(pixels, width, height, ink, c, y - rest, y + rest);
       }
     }
   }
 
   #close(ink, joined, column, x, y, low, high) {
+    const {pixels, width, height} = this.#sheet;
     if (joined === 1) this.#lone.push([ink, x + this.spread / 2, y]);
-    else this.#run(ink, column, low, high);
+    else if (this.#run) this.#run(ink, column, low, high);
+    else fill(pixels, width, height, ink, column, low - this.half, high + this.half);
   }
 }
 
@@ -227,15 +242,16 @@ function spreader(run, spread, beyond) {
 
 // A function that fills a column's pixels from row `low` to row `high`, and `half` beyond them.
 function runner({pixels, width, height}, half) {
-  const bottom = height - 1;
-  return (ink, column, low, high) => {
-    if (!(low - half < height && high + half >= 0)) return;
-    const first = Math.max(low - half, 0) | 0;
-    const last = Math.min(high + half, bottom) | 0;
-    let at = first * width + column;
-    pixels[at] = ink;
-    for (let rows = last - first; rows > 0; rows--) pixels[at += width] = ink;
-  };
+  return (ink, column, low, high) => fill(pixels, width, height, ink, column, low - half, high + half);
+}
+
+// Fills a column's pixels from row `low` to row `high`.
+function fill(pixels, width, height, ink, column, low, high) {
+  if (!(low < height && high >= 0)) return;
+  const last = (high < height - 1 ? high | 0 : height - 1) * width + column;
+  let at = (low > 0 ? low | 0 : 0) * width + column;
+  pixels[at] = ink;
+  while (at < last) pixels[at += width] = ink;
 }
 
 // Ink within the margins runs on to the right by so many pixels, but not over other ink.

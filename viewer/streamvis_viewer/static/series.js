@@ -64,8 +64,9 @@ export class PackedSeries {
     this.origin = {x: origin.x, y: origin.y, t: origin.t ?? 0};
     this.rgba = Uint8Array.from(rgba);
     this.visible = new Uint8Array(n).fill(1);
-    this.width = new Float32Array(n).fill(1); // multiplies the layer's
+    this.width = new Float32Array(n).fill(1); // multiplies the layer's line width, or its size of markers
     this.dash = new Uint8Array(n); // of DASHES in canvas.js
+    this.marker = new Uint8Array(n); // of MARKERS in markers.js, counted from 1; 0: the layer's
     this.sorted = new Uint8Array(n).fill(1); // x never decreases: nearest() may bisect
     this.start = new Uint32Array(n);
     this.capacity = new Uint32Array(n);
@@ -116,6 +117,7 @@ export class PackedSeries {
     this.visible = extended(this.visible, more, 1);
     this.width = extended(this.width, more, 1);
     this.dash = extended(this.dash, more, 0);
+    this.marker = extended(this.marker, more, 0);
     this.sorted = extended(this.sorted, more, 1);
     for (const name of ["last", "count"]) this.#averages[name] = extended(this.#averages[name], more, 0);
     this.rgba = extended(this.rgba, 4 * more, 0);
@@ -142,11 +144,10 @@ export class PackedSeries {
     this.paletteRevision++;
   }
 
-  /** `width` multiplies the layer's, `dash` is a number of DASHES in canvas.js; what is not given stays. */
-  setStyle(slots, {width, dash}) {
-    for (const k of slots) {
-      if (width !== undefined) this.width[k] = width;
-      if (dash !== undefined) this.dash[k] = dash;
+  /** `width`, `dash` and `marker` as above; what is not given stays. */
+  setStyle(slots, style) {
+    for (const name of ["width", "dash", "marker"]) {
+      if (style[name] !== undefined) for (const k of slots) this[name][k] = style[name];
     }
     this.paletteRevision++;
   }

@@ -5,21 +5,29 @@ import {markerDistance} from "./markers.js";
 const PHASES = 4; // a mask's centre lies at quarters of a pixel
 const sheet = {canvas: null, ctx: null}; // one for all plots: a paint puts its image there and takes it at once
 
-/** Pixels of transparent black, into which stamps are blended; `reach` is how far a mask extends from its centre's pixel. */
+/** Pixels of transparent black, into which stamps are blended; `reach` is how far a mask of markers of that size extends from its centre's pixel. */
 export class StampImage {
-  constructor(marker, size, width, height) {
+  #masks = new Map(); // by marker and size
+
+  constructor(size, width, height) {
     this.reach = Math.ceil(size / 2) + 1;
     this.margin = 2 * this.reach; // markers centred just outside still show, and no mask needs a bounds check
     this.width = width + 2 * this.margin;
     this.height = height + 2 * this.margin;
     this.image = new ImageData(this.width, this.height);
     this.pixels = new Uint32Array(this.image.data.buffer);
-    this.masks = makeMasks(marker, size, this.reach, this.width);
   }
 
-  /** Stamps the points [begin, end) at (u * ax + bx, v * ay + by), in pixels from the image's corner within the margin. */
-  stamp(u, v, begin, end, {ax, bx, ay, by}, [red, green, blue, alpha]) {
-    const {masks, pixels, width, reach, margin} = this;
+  /** The masks of a marker that is at most as large as was said. */
+  masks(marker, size) {
+    const key = `${marker} ${size}`;
+    if (!this.#masks.has(key)) this.#masks.set(key, makeMasks(marker, size, Math.ceil(size / 2) + 1, this.width));
+    return this.#masks.get(key);
+  }
+
+  /** Stamps the points [begin, end) with these masks at (u * ax + bx, v * ay + by), in pixels from the image's corner within the margin. */
+  stamp(u, v, begin, end, {ax, bx, ay, by}, [red, green, blue, alpha], masks) {
+    const {pixels, width, reach, margin} = this;
     const maxX = (width - reach) * PHASES, maxY = (this.height - reach) * PHASES, min = reach * PHASES;
     const color = (blue << 16 | green << 8 | red) >>> 0;
     const solidColor = (alpha << 24 | color) >>> 0;

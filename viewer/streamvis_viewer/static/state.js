@@ -48,6 +48,7 @@ const CODECS = {
   runs: text,
   hide: texts,
   only: texts,
+  style: texts,
   link: text,
   cross: text,
   drag: text,
@@ -71,7 +72,7 @@ export class State {
     this.#defaults = {
       scopes: ".*", names: [], x: Array(plots).fill(""), axes: Array(plots).fill("lin"), window: 0, stride: 0, filter: [], ignore: [], color: [], smooth: 0,
       xrange: Array(plots).fill(null), yrange: Array(plots).fill(null), fit: "all", at: {}, speed: 8,
-      group: "label", runs: "", hide: [], only: [], link: "none", cross: "on", drag: "pan", focus: 0, theme: "auto", panel: null,
+      group: "label", runs: "", hide: [], only: [], style: [], link: "none", cross: "on", drag: "pan", focus: 0, theme: "auto", panel: null,
     };
     for (const key of Object.keys(CODECS)) this.#values[key] = this.#read(this.#pairs, key);
   }

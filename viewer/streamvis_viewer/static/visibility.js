@@ -4,7 +4,8 @@
 import {matcher} from "./matcher.js";
 import {INDEX, LABEL, NAME, SCOPE} from "./rows.js";
 
-const AT = {l: LABEL, s: SCOPE, n: NAME, i: INDEX};
+/** Where a row has the text of each kind. */
+export const AT = {l: LABEL, s: SCOPE, n: NAME, i: INDEX};
 const NOTHING = ""; // a text that no series has: the only one shown is none
 
 /** The text of a row by which the list goes; `group` is label, scope, name or index. */
