@@ -42,6 +42,7 @@ MAX_FLOAT_INT = 2**53
 """Up to here float64 holds every int."""
 
 MAX_NAME_BYTES = 4096
+_TEXT = f"a string of 1 to {MAX_NAME_BYTES} bytes in UTF-8, without NUL characters"
 
 Unreadable: TypeAlias = dict[int, tuple[int, str]]
 """By topic: the points that could not be moved from their device, and why."""
@@ -328,6 +329,7 @@ class Buffer:
         found = tuple(sorted(names))
         known = self.topics.get(name)
         if known is None:
+            _check_columns(found)
             known = self.topics.setdefault(name, (next(self._handles), found))
         handle, expected = known
         if found != expected:
@@ -374,9 +376,21 @@ def _scalar_dtype(column: str, value: Any) -> np.dtype[Any]:
     return np.dtype("?" if isinstance(value, bool) else "<i8" if isinstance(value, int) else "<f8")
 
 
+def check_text(what: str, text: Any) -> None:
+    """Raises UsageError unless a store can keep the text as a scope or a name."""
+    if not _is_text(text):
+        raise UsageError(f"{what} is {text!r:.80}; expected {_TEXT}")
+
+
+def _is_text(text: Any) -> bool:
+    try:
+        return isinstance(text, str) and 0 < len(text.encode()) <= MAX_NAME_BYTES and "\0" not in text
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
 def _check_call(name: Any, index: Any, k: int, names: Mapping[str, Any]) -> None:
-    if not isinstance(name, str) or not name or len(name.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
-        raise UsageError(f"name is {name!r:.80}; expected a string of 1 to {MAX_NAME_BYTES} bytes")
+    check_text("name", name)
     if not isinstance(index, (int, np.integer)) or not 0 <= index <= MAX_INDEX - max(k, 1) + 1:
         raise UsageError(f"start_index of {name!r} is {index!r} for {k} indexes; expected an int from 0 to {MAX_INDEX}")
     if not names:
@@ -388,6 +402,13 @@ def _check_call(name: Any, index: Any, k: int, names: Mapping[str, Any]) -> None
             f"write({name!r:.80}): there are {len(names)} columns; expected {MAX_COLUMNS} at most: "
             "write an array of shape (index, point), or several names"
         )
+
+
+def _check_columns(names: Sequence[str]) -> None:
+    """Raises ColumnsError unless a store can keep them."""
+    for name in names:
+        if not _is_text(name):
+            raise ColumnsError(f"column {name!r:.80} has no name that can be kept; expected {_TEXT}")
 
 
 def _as_shape(column: str, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from streamvis import plugins, settings
 from streamvis.arrays import Adapters, ArrayAdapter
-from streamvis.buffer import HIGH_WATER, MAX_NAME_BYTES, Buffer
+from streamvis.buffer import HIGH_WATER, Buffer, check_text
 from streamvis.errors import BufferFullError, FlushTimeoutError, StateError, UsageError
 from streamvis.heartbeat import End
 from streamvis.hookspecs import Run, Sink
@@ -82,7 +82,8 @@ class DataLogger:
         stop_timeout: float = 10.0,
         strict: bool = False,
     ) -> None:
-        self.scope = _check_scope(scope)
+        check_text("scope", scope)
+        self.scope = scope
         self.grpc_uri = check_uri(grpc_uri or settings.grpc_uri())
         if on_full not in get_args(OnFull):
             raise UsageError(f"on_full is {on_full!r}; expected one of {', '.join(get_args(OnFull))}")
@@ -419,12 +420,6 @@ def _points(columns: Mapping[str, Any]) -> int:
 
 def _tell_end(loaded: Plugins, run: Run, delivered: bool) -> None:
     loaded.notify("streamvis_run_finished", run=run, status="finished" if delivered else "failed")
-
-
-def _check_scope(scope: Any) -> str:
-    if not isinstance(scope, str) or not scope or len(scope.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
-        raise UsageError(f"scope is {scope!r:.80}; expected a string of 1 to {MAX_NAME_BYTES} bytes")
-    return scope
 
 
 def _check_seconds(**given: Any) -> None:

@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamvis.arrays import Adapters, Form
-from streamvis.buffer import HIGH_WATER, SMALL_BYTES, Buffer
+from streamvis.buffer import HIGH_WATER, SMALL_BYTES, Buffer, check_text
 from streamvis.columns import MAX_COLUMNS, Block
-from streamvis.errors import ColumnsError, DtypeError, UsageError
+from streamvis.errors import ColumnsError, DtypeError, MalformedError, UsageError
 from streamvis.puts import REFUSED
+from streamvis.server.checks import check_text as check_stored
 
 Series = dict[tuple[str, int], dict[str, list[Any]]]
 
@@ -275,12 +276,42 @@ def test_a_wrong_first_write_leaves_nothing_and_says_what_to_do(columns: dict[st
 
 
 @pytest.mark.parametrize(
-    ("name", "index"), [("", 0), (5, 0), ("a" * 5000, 0), ("a", -1), ("a", 2**31), ("a", "0"), (["a"], 0), ("a", [0])]
+    ("name", "index"),
+    [
+        ("", 0),
+        (5, 0),
+        ("a" * 5000, 0),
+        ("a\0", 0),
+        ("\udcff", 0),
+        ("a", -1),
+        ("a", 2**31),
+        ("a", "0"),
+        (["a"], 0),
+        ("a", [0]),
+    ],
 )
 def test_wrong_names_and_indexes_are_refused(name: Any, index: Any) -> None:
     """A name is a short string, an index an int from 0."""
     with pytest.raises(UsageError, match="expected"):
         Buffer().add(name, index, {"x": 1})
+
+
+@given(
+    st.text(st.characters(exclude_categories=()), max_size=5) | st.sampled_from(["é" * 2048, "é" * 2049, "a" * 4096])
+)
+def test_every_text_that_a_store_can_keep_is_taken_and_no_other(text: str) -> None:
+    """As a scope, a name or a column: what is taken here the server must not refuse, and the reverse."""
+    try:
+        text.encode()
+        check_stored("name", text)
+    except (UnicodeEncodeError, MalformedError):
+        with pytest.raises(UsageError, match=r"scope is .*; expected a string of 1 to 4096 bytes"):
+            check_text("scope", text)
+        with pytest.raises(ColumnsError, match=r"write\('loss'\): column .*; expected a string of 1 to 4096 bytes"):
+            Buffer().add("loss", 0, {text: 1})
+    else:
+        check_text("scope", text)
+        Buffer().add(text, 0, {text: 1})
 
 
 def test_an_empty_array_declares_the_topic_and_adds_nothing() -> None:
@@ -408,7 +439,7 @@ def test_there_are_no_puts_while_attention_is_asked_for() -> None:
     assert list(buffer.puts) == ["a"]
 
 
-@pytest.mark.parametrize("column", ["a b", "class", "_data", "é", "1", "columns", "\ud800", "'", "{0}"])
+@pytest.mark.parametrize("column", ["a b", "class", "_data", "é", "1", "columns", "\U0010ffff", "'", "{0}"])
 def test_any_string_can_name_a_column(column: str) -> None:
     """Names are data to the quick way of a write, never its text."""
     buffer = Buffer()

@@ -106,6 +106,8 @@ def test_config_merges_and_keeps_types(server: ServerThread, make: Callable[...,
     ("arguments", "message"),
     [
         ({"scope": ""}, "scope is ''"),
+        ({"scope": "a\0b"}, r"scope is 'a\\x00b'; expected a string of 1 to 4096 bytes in UTF-8, without NUL"),
+        ({"scope": "\udcff"}, r"scope is '\\udcff'; expected"),
         ({"grpc_uri": "nowhere"}, "'nowhere' is not the address"),
         ({"grpc_uri": 8081}, "8081 is not the address"),
         ({"on_full": "drop"}, "on_full is 'drop'; expected one of spool, block, raise"),
