@@ -74,7 +74,8 @@ class Process:
             member.wait()
 
     def _terminate(self, number: int, _: object) -> None:
-        if signal.getsignal(number) != self._terminate:  # a handler that came later calls this one: it decides
+        others = signal.getsignal(number) != self._terminate  # a handler that came later calls this one: it decides
+        if others or os.getpid() == 1:  # the first process of a container does not die of it
             for member in list(self._members):
                 member.hurry()
             return

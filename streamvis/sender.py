@@ -113,6 +113,7 @@ class Sender:
         self._buffer = buffer
         self._options = options
         self._on_end = on_end
+        self._inherited: Sinks | None = None
         self._sinks = Sinks(sinks, options.max_host_bytes // 4)
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._configs: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
@@ -188,6 +189,7 @@ class Sender:
     def disown(self) -> None:
         """In a forked child: the thread and the connection stayed with the parent."""
         self.life, self._buffer.attention = Life.FORKED, True
+        self._sinks, self._inherited = Sinks((), 0), self._sinks  # whose locks may be held for ever
         # Never finalised: gRPC would wait for threads that are not there.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 

@@ -129,6 +129,7 @@ with streamvis.DataLogger("run", sys.argv[1], spool_dir=sys.argv[2]) as logger:
         logger.write_config({"lr": 1})
         logger.flush()
         logger.stop()
+        assert logger.stats()["sinks"] == {}
         sys.exit(0)
     assert os.waitpid(child, 0)[1] == 0
     logger.write("loss", x=2)
@@ -333,6 +334,17 @@ before = signal.signal(signal.SIGTERM, handle)
     assert (done.code, done.out, done.err) == (0, "", "")
     assert stored(server.uri) == [0, 1, 2, 3]
     assert status_of(server.uri) == "finished"
+
+
+def test_the_first_process_of_a_container_goes_on(start: Callable[..., Program], server: ServerThread) -> None:
+    """It does not die of SIGTERM unless it handles it; so nor does its logger end."""
+    text = "import os\nos.getpid = lambda: 1\nlogger = start()\nprint('ready', flush=True)"
+    program = start(f"{TERMINATED}\n{text}\nsys.stdin.read()\nlogger.write('loss', x=3)")
+    program.ready()
+    program.send(signal.SIGTERM)
+    done = program.end()
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert stored(server.uri) == [0, 1, 2, 3]
 
 
 def test_a_handler_in_native_code_stays(start: Callable[..., Program], server: ServerThread) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -53,6 +54,23 @@ def test_two_spawned_processes_log_once(server: ServerThread, stored: Stored, tm
     assert found["gradient/norm"]["step"] == [0, 1, 2]
     assert found["earlier"]["step"] == [0]
     assert list((tmp_path / "lightning_logs" / "run" / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_at_sigterm_lightning_ends_the_training_in_its_own_way(
+    server: ServerThread, stored: Stored, tmp_path: Path
+) -> None:
+    """It finishes the step and tells its callbacks, though the logger had been there first; nothing is lost."""
+    command = [sys.executable, "-W", "ignore", SPAWNED.with_name("terminated.py"), server.uri, tmp_path]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        program.send_signal(signal.SIGTERM)
+        out, err = program.communicate("\n", timeout=100)
+    assert (program.returncode, out) == (0, "3 SIGTERMException\n"), err
+    assert stored()["train/loss"]["step"] == [0, 1, 2]
 
 
 @pytest.fixture(name="cli")
