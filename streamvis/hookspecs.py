@@ -100,4 +100,4 @@ def streamvis_run_started(run: Run) -> None:
 
 @hookspec
 def streamvis_run_finished(run: Run, status: Status) -> None:
-    """The logger has stopped; "failed" when points are left that no server has acknowledged."""
+    """The logger has stopped, as its thread tells; "failed" when points are left that no server has acknowledged."""

@@ -135,8 +135,9 @@ class DataLogger:
         loaded = plugins.default()
         sinks = loaded.collect("streamvis_sinks", Sink, run=run)
         tell_end = functools.partial(_tell_end, loaded, run)
-        self._sender = sender = Sender(self.scope, self._buffer, self._options, sinks, tell_end)
+        sender = Sender(self.scope, self._buffer, self._options, sinks, tell_end)
         sender.start()
+        self._sender = sender
         weakref.finalize(self, sender.ask).atexit = False
         loaded.notify("streamvis_run_started", run=run)
         return self

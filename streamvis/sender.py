@@ -135,8 +135,8 @@ class Sender:
     def start(self) -> None:
         """Starts the thread, which ends after `ask`, and at the latest with this process."""
         self._go_quiet()
-        process.this().enter(self)
         self._thread.start()
+        process.this().enter(self)
 
     def wake(self) -> None:
         """Something was written after a quiet interval: flush it in a moment."""

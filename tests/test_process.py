@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from streamvis import process
 from streamvis.client import Client
 from streamvis.delivery import Delivery, SpoolOptions
 from streamvis.errors import StateError
@@ -490,6 +492,51 @@ def test_threads_that_write_while_it_stops_lose_nothing(make: Make, server: Serv
         for thread in threads:
             thread.join()
         assert len(stored(server.uri)) - before == sum(written)
+
+
+def test_a_writer_that_waits_for_room_is_told_of_the_end(tmp_path: Path, wait_until: Wait) -> None:
+    """It does not wait for ever for a server that never answers; what it had written is spooled."""
+    told: list[StateError] = []
+    with deaf_server() as uri:
+        logger = DataLogger(
+            "run", uri, spool_dir=tmp_path / "spool", on_full="block", max_host_bytes=1 << 20, stop_timeout=0.3
+        ).start()
+        values = np.random.default_rng(0).random(20_000)
+
+        def write() -> None:
+            try:
+                while True:
+                    logger.write("loss", x=values)
+            except StateError as error:
+                told.append(error)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        wait_until(lambda: logger._needs_room)
+        logger.stop()
+        thread.join(30)
+    assert not thread.is_alive()
+    assert "has been stopped" in str(told[0])
+    assert logger.stats()["spool_bytes"] >= 1 << 20
+
+
+def test_a_logger_that_cannot_start_says_so_and_can_be_started_later(
+    make: Make, server: ServerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the system gives no more threads; it does not get in the way of the program's end."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    logger = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            logger.start()
+    assert not process.this()._members
+    with logger:
+        logger.write("loss", x=1)
+    assert stored(server.uri) == [1]
 
 
 def test_a_plugin_that_hangs_at_the_end_does_not_hang_the_program(
