@@ -337,7 +337,9 @@ class Sender:
         return {**{key: stats[key] for key in _REPORTED}, **lost, **({"sinks": sinks} if sinks else {})}
 
     def _offer(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]], now: float) -> None:
-        for group, last in _with_last(_groups(blocks) if blocks else [()]):
+        names = self._buffer.topics.items() if blocks else ()
+        declared = {handle: _text_size(self._scope, name, *columns) for name, (handle, columns) in list(names)}
+        for group, last in _with_last(_groups(blocks, declared) if blocks else [()]):
             size = sum(block.size for block in group)
             self._counts["bytes"] += size
             status = self._heartbeat.status(now, time.time(), self._counters) if last else None
@@ -412,11 +414,12 @@ class Sender:
             self._drop(refused, SpoolError(f"the server refuses them, and {self._options.spool_dir} cannot: {error}"))
         self._unreported = True
         names = {declared.handle: declared.name for declared in refused.declarations} | {CONFIGS: "config"}
-        for handle, reason in reasons.items():
-            name = names.get(handle, f"handle {handle}")
-            if name not in self._rejected:
-                _log.error("the server refuses %s: %s; what it refused is %s", name, reason, place)
-            self._rejected[name] = reason
+        named = {names.get(handle, f"handle {handle}"): reason for handle, reason in reasons.items()}
+        for reason in dict.fromkeys(named.values()):
+            new = [name for name, why in named.items() if why == reason and name not in self._rejected]
+            if new:
+                _log.error("the server refuses %s: %s; what it refused is %s", _listed(new), reason, place)
+        self._rejected.update(named)
 
     def _settle_tickets(self) -> None:
         for ticket in tuple(self._tickets):
@@ -427,7 +430,7 @@ class Sender:
     def _settle(self, ticket: _Ticket) -> None:
         unheard = self._unreported and ticket.hears
         if unheard and self._rejected:
-            refused = "; ".join(f"{name}: {reason}" for name, reason in self._rejected.items())
+            refused = _listed([f"{name:.100}: {reason}" for name, reason in self._rejected.items()], "; ")
             ticket.error = RejectedError(f"the server refused points of {self._scope!r}: {refused}")
         elif unheard and self._options.strict:
             ticket.error = BufferFullError(f"points of {self._scope!r} are lost: {dict(self._dropped)}")
@@ -544,21 +547,33 @@ def _taken(queue: SimpleQueue[Any]) -> Iterator[Any]:
             return
 
 
-def _groups(blocks: Sequence[Block]) -> Iterator[tuple[EncodedBlock, ...]]:
-    """Encoded blocks in groups of about BATCH_BYTES, in order."""
+def _groups(blocks: Sequence[Block], declared: Mapping[int, int]) -> Iterator[tuple[EncodedBlock, ...]]:
+    """Encoded blocks in order, in groups of about BATCH_BYTES with the declarations of their topics, by handle."""
     group: list[EncodedBlock] = []
-    nbytes = 0
+    nbytes = topic = 0
     for block in blocks:
         width = sum(values.itemsize for values in block.columns.values())
         most = min(MAX_BLOCK_POINTS, MAX_UNFOLDED_BYTES // width)
         for encoded in map(encode, split(block, BATCH_BYTES, most, MAX_BLOCK_INDEXES)):
             if group and nbytes + encoded.size > BATCH_BYTES:
                 yield tuple(group)
-                group, nbytes = [], 0
+                group, nbytes, topic = [], 0, 0
             group.append(encoded)
-            nbytes += encoded.size
+            nbytes += encoded.size + (declared[block.topic] if block.topic != topic else 0)
+            topic = block.topic
     if group:
         yield tuple(group)
+
+
+def _text_size(*texts: str) -> int:
+    """Bytes of the texts in a message, at most."""
+    return sum(4 * len(text) + 8 for text in texts)
+
+
+def _listed(texts: Sequence[str], between: str = ", ") -> str:
+    """The first few, and how many more there are."""
+    shown = between.join(f"{text:.400}" for text in texts[:5])
+    return f"{shown} and {len(texts) - 5} more" if len(texts) > 5 else shown
 
 
 def _with_last(items: Iterable[_T]) -> Iterator[tuple[_T, bool]]:

@@ -208,3 +208,30 @@ def test_a_config_too_large_for_a_message_holds_up_nothing(server: ServerThread,
         logger.flush(WAIT)
         assert list(logger.stats()["rejected"]) == ["config"]
     assert stored(server.uri) == [2.0]
+
+
+def test_names_however_long_and_many_fit_into_messages(server: ServerThread, tmp_path: Path) -> None:
+    """What declares them counts: together they are larger than any message may be."""
+    with make(server.uri, tmp_path, flush_every=3600) as logger:
+        for number in range(6000):
+            logger.write(f"{number:06}" + "n" * 4000, y=1.0)
+        logger.flush(WAIT)
+        assert (logger.stats()["rejected"], logger.stats()["outstanding"]) == ({}, 0)
+    with Client(server.uri) as client:
+        assert len(client.names("run")) == 6000
+
+
+def test_many_refused_names_are_one_line(
+    server: ServerThread, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log and in what flush raises; `stats` has them all."""
+    with make(server.uri, tmp_path, flush_every=3600) as logger:
+        for number in range(100):
+            logger.write(f"name{number}", y=BAD)
+        with pytest.raises(RejectedError, match=r"name0: .*; name4: .* and 95 more$") as caught:
+            logger.flush(WAIT)
+        assert len(logger.stats()["rejected"]) == 100
+    assert len(str(caught.value)) < 2000
+    assert ["name0, name1, name2, name3, name4 and 95 more: " in record.getMessage() for record in caplog.records] == [
+        True
+    ]
