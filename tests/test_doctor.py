@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 
-from streamvis import DataLogger, __version__, doctor
+from streamvis import Client, DataLogger, __version__, codec, doctor, transport
 from streamvis.cli import main
 from streamvis.records import Metric, RunInfo, Stats
+from streamvis.server import broadcast, checks, committer, meter, service, subscription
+from streamvis.server import run as server_run
 from streamvis.server.run import serving
+from streamvis.storage import sqlite
 
 
 @pytest.fixture(name="run")
@@ -51,6 +54,41 @@ def test_a_server_that_is_well_is_described(run: Callable[..., tuple[int, str, s
         code, out, _ = run(server.uri, "--prometheus")
         assert code == 0
         assert "# TYPE streamvis_points_total counter\nstreamvis_points_total 3.0\n" in out
+
+
+def test_the_docs_describe_every_metric() -> None:
+    """Each stands in the table of docs/operations.md, and nothing else does."""
+    page = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
+    table = page.partition("| metric | meaning |")[2].partition("\n\n")[0]
+    described = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
+    with serving() as server, Client(server.uri) as client:
+        assert {metric.name for metric in client.stats().metrics} == described
+
+
+def test_the_docs_have_the_limits_of_the_code() -> None:
+    """Those of the server in docs/operations.md, those of what is sent in docs/protocol.md."""
+    docs = Path(__file__).parents[1] / "docs"
+    rows = [
+        f"one logger on their way to the disk | {service.MAX_IN_FLIGHT}, and {service.STREAM_BYTES >> 20} ",
+        f"| batches of all loggers | {service.ALL_BYTES >> 20} MiB |",
+        f"| a transaction | {committer.MAX_BATCHES} batches, about {committer.MAX_BYTES >> 20} MiB |",
+        f"for live readers | {broadcast.MAX_BYTES >> 20} MiB, {broadcast.MAX_COMMITS:,} commits |",
+        f"| the write-ahead log | about {sqlite.WAL_LIMIT >> 20} MiB",
+        f"| streams of one connection | {dict(server_run._OPTIONS)['grpc.max_concurrent_streams']:,} |",
+        f"of the last {meter.LATENCIES:,} batches",
+    ]
+    assert [row for row in rows if row not in (docs / "operations.md").read_text()] == []
+    rows = [
+        f"| a message | {transport.MESSAGE_LIMIT >> 20} MiB;",
+        f"| a scope, a name, a column's name, a writer's id | {checks.MAX_TEXT_BYTES} bytes",
+        f"| columns of a topic | {checks.MAX_COLUMNS} |",
+        f"| a block | {checks.MAX_BLOCK_BYTES >> 20} MiB, 2¹⁶ indexes, 2²⁴ points,",
+        f" 2²⁴ points, {codec.MAX_UNFOLDED_BYTES >> 20} MiB once its columns are spread",
+        f"| the counters of a status | {checks.MAX_COUNTERS_BYTES >> 10} KiB",
+        f"| interests of one subscription | {subscription.MAX_INTERESTS} |",
+    ]
+    assert [row for row in rows if row not in (docs / "protocol.md").read_text()] == []
+    assert (codec.MAX_BLOCK_INDEXES, codec.MAX_BLOCK_POINTS) == (1 << 16, 1 << 24)
 
 
 def test_metrics_are_written_as_prometheus_reads_them() -> None:
