@@ -74,6 +74,11 @@ class Glyph:
     """Adds to the figure what belongs to the renderer, such as a colour bar; "module:attribute" of a function that is
     called with the figure, the renderer, and the look of labels."""
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether a million points are no burden: one of our layers draws them."""
+        return self.renderer.startswith("streamvis_viewer.layers:")
+
     def build(self, key: str, options: GlyphOptions) -> DataRenderer:
         """The renderer of the plot that the page calls `key`."""
         made: DataRenderer = named(self.renderer)(key=key, **options.model_dump())

@@ -51,8 +51,10 @@ def save_page(grpc_uri: str, query: str, file: Path, schema_file: Path | None) -
     """
     from streamvis_viewer.saved import save  # noqa: PLC0415 - Bokeh is imported when it runs
 
-    size = save(grpc_uri, query, file, schema_file)
+    size, thinned = save(grpc_uri, query, file, schema_file)
     click.echo(f"saved {file} ({size / 1e6:.1f} MB)")
+    for plot, points in thinned.items():
+        click.echo(f"of {plot} it has a part of {points:,} points")
 
 
 @hookimpl

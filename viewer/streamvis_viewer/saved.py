@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from streamvis.errors import UnavailableError, UsageError
 from streamvis_viewer.frames import Later
@@ -30,14 +31,23 @@ _ENTRY = "page.js"
 _WAIT_SECONDS = 60
 
 
-async def saved_page(views: Views, page: Page, plots: Mapping[str, Plot], query: str) -> str:
-    """The HTML of a page that opens as the query says. Waits until everything that it shows has arrived."""
-    with closing(Tab(views, page, plots)) as tab:
+class SavedPage(NamedTuple):
+    """A page as a file."""
+
+    html: str
+    thinned: Mapping[str, int]
+    """The plots of which it has a part, and how many points they have."""
+
+
+async def saved_page(views: Views, page: Page, plots: Mapping[str, Plot], query: str) -> SavedPage:
+    """The page as it opens where the query says. Waits until everything that it shows has arrived."""
+    with closing(Tab(views, page, plots, looks=False)) as tab:
         while not tab.ready:
             await tab.changed.wait()
             tab.changed.clear()
         frames = [await asyncio.to_thread(frame) if isinstance(frame, Later) else frame for frame in tab.frames()]
-    return await asyncio.to_thread(_html, page, plots, query, frames)
+        thinned = tab.thinned
+    return SavedPage(await asyncio.to_thread(_html, page, plots, query, frames), thinned)
 
 
 def _html(page: Page, plots: Mapping[str, Plot], query: str, frames: list[bytes]) -> str:
@@ -89,35 +99,38 @@ class SaveHandler(ApiHandler):
             self.answer({"error": str(error)}, 400)
             return
         try:
-            text = await asyncio.wait_for(saved_page(self._views, page, plots, self.request.query), _WAIT_SECONDS)
+            made = await asyncio.wait_for(saved_page(self._views, page, plots, self.request.query), _WAIT_SECONDS)
         except TimeoutError:
             self.answer({"error": "the data server has not sent all points yet: try again"}, 503)
             return
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Content-Disposition", 'attachment; filename="streamvis.html"')
         self.set_header("Cache-Control", "no-store")
-        self.finish(text)
+        self.finish(made.html)
 
 
-def save(grpc_uri: str, query: str, file: Path, schema_file: Path | None = None) -> int:
-    """Writes the page of a query, or of a whole address, and returns the file's size in bytes.
+def save(grpc_uri: str, query: str, file: Path, schema_file: Path | None = None) -> tuple[int, Mapping[str, int]]:
+    """Writes the page of a query, or of a whole address.
+
+    Returns the file's size in bytes; and of which plots it has a part, with how many points they have.
 
     Raises SchemaError, UrlError and UsageError for what it was given, UnavailableError when the data server is away.
     """
     schema = SchemaFile(schema_file) if schema_file else None
-    text = asyncio.run(_saved(grpc_uri, _without_token(query.rpartition("?")[2]), schema)).encode(errors="replace")
+    made = asyncio.run(_saved(grpc_uri, _without_token(query.rpartition("?")[2]), schema))
+    text = made.html.encode(errors="replace")
     try:
         file.write_bytes(text)
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {(error.strerror or str(error)).lower()}") from None
-    return len(text)
+    return len(text), made.thinned
 
 
 def _without_token(query: str) -> str:
     return "&".join(pair for pair in query.split("&") if not pair.startswith("token="))
 
 
-async def _saved(grpc_uri: str, query: str, schema: SchemaFile | None) -> str:
+async def _saved(grpc_uri: str, query: str, schema: SchemaFile | None) -> SavedPage:
     live = Live(grpc_uri, schema)
     live.start()
     try:

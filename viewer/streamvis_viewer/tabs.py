@@ -238,11 +238,15 @@ _STALE = 1.02
 
 
 class Tab:
-    """What one browser tab has been sent. It wakes `changed` when there may be more."""
+    """What one browser tab has been sent. It wakes `changed` when there may be more.
 
-    def __init__(self, views: Views, page: Page, plots: Mapping[str, Plot]) -> None:
+    A tab that `looks` can ask for the points of a window; one that does not gets more of them at once.
+    """
+
+    def __init__(self, views: Views, page: Page, plots: Mapping[str, Plot], looks: bool = True) -> None:
         self.changed = asyncio.Event()
         self._views = views
+        self._looks = looks
         self._views.open(self.changed)
         self._page = page, plots
         self._shown = self._show(page, plots)
@@ -264,6 +268,12 @@ class Tab:
     def ready(self) -> bool:
         """Whether everything that is shown has arrived."""
         return all(shown.view.ready for shown in self._shown)
+
+    @property
+    def thinned(self) -> dict[str, int]:
+        """The plots of which it shows a part, and how many points they have."""
+        cells = zip(self._page[0].cells, self._shown, strict=True)
+        return {cell.plot: shown.view.points for cell, shown in cells if shown.view.thinned}
 
     def change(self, page: Page, plots: Mapping[str, Plot]) -> None:
         """Shows what another page asks for; what both show is not sent again. Raises UrlError for another layout."""
@@ -298,10 +308,16 @@ class Tab:
     def _show(self, page: Page, plots: Mapping[str, Plot]) -> list[_Shown]:
         wanted = [Shown.of(cell, page, plots[cell.plot]) for cell in page.cells]
         views = self._views.show(wanted)
-        return [_shown(view, cell, page, plots[cell.plot]) for view, cell in zip(views, page.cells, strict=True)]
+        return [
+            _Shown(
+                view,
+                view.labels(cell.color or plots[cell.plot].color.key_fun),
+                self._lens(cell, page, plots[cell.plot]),
+            )
+            for view, cell in zip(views, page.cells, strict=True)
+        ]
 
-
-def _shown(view: View, cell: Cell, page: Page, plot: Plot) -> _Shown:
-    is_line = view.shown.thins == "extremes"
-    lens = Lens(cell.axes in {"xlog", "xylog"}, page.smooth) if is_line else Lens()
-    return _Shown(view, view.labels(cell.color or plot.color.key_fun), lens)
+    def _lens(self, cell: Cell, page: Page, plot: Plot) -> Lens:
+        if plot.glyph.thins != "extremes":
+            return Lens()
+        return Lens(cell.axes in {"xlog", "xylog"}, page.smooth, ample=not self._looks and plot.glyph.is_quick)

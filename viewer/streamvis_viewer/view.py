@@ -46,6 +46,8 @@ class Lens:
 
     log_x: bool = False
     smooth: float = 0.0
+    ample: bool = False
+    """Whether a line keeps as many points as there is room for, not what a screen needs: nobody can look closer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +347,7 @@ class View:
             number = next(self._numbers) if self.thinned else self._base_number
             self._begun = True
             mark = Mark(number, self._log.end, len(self._slots.cleared))
-            budget = self._budget(self.series) if self.thinned else 0
+            budget = self._budget(lens.ample) if self.thinned else 0
             layout = self._layout(lens, budget)
             base = _Base(mark, self._log.total, layout, self._maker(lens, budget))
             if self.thinned:
@@ -366,10 +368,9 @@ class View:
             "points": self.points,
         }
 
-    @staticmethod
-    def _budget(series: int) -> int:
-        each = THINNED_POINTS // max(series, 1)
-        return min(max(each, packed.LEAST_POINTS), packed.MOST_POINTS)
+    def _budget(self, ample: bool) -> int:
+        each = max(THINNED_POINTS // max(self.series, 1), packed.LEAST_POINTS)
+        return each if ample else min(each, packed.MOST_POINTS)
 
     def _maker(self, lens: Lens, budget: int) -> Callable[[int], bytes]:
         """Makes the frame of a base: of the points of now, whenever it is called."""

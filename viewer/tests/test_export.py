@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -149,7 +150,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def ready(page: Page, points: int) -> None:
     page.wait_for_function(
-        "points => document.querySelector('#counts')?.textContent.endsWith(`${points} points`)", arg=points
+        "count => document.querySelector('#counts')?.textContent.endsWith(` ${count} points`)", arg=f"{points:,}"
     )
 
 
@@ -284,6 +285,7 @@ def test_a_saved_page_pans_zooms_hides_slides_plays_and_exports(
         page.get_by_role("button", name="Pause").click()
         page.locator("#smooth").fill("0.9")
         page.keyboard.press("Tab")
+        page.wait_for_url("**#*smooth=0.9*")
         read = table(saved(page, 0, "CSV", tmp_path))
         assert {row["scope"] for row in read} == {STRANGE}
         assert float(read[0]["y"]) == pytest.approx(2 / 3)
@@ -291,6 +293,35 @@ def test_a_saved_page_pans_zooms_hides_slides_plays_and_exports(
         page.reload()
         ready(page, 220)
         until(page, lambda: ink(page, BLUE) == 0 and ink(page, ORANGE) > 100)
+
+
+@pytest.mark.browser
+def test_a_saved_page_of_very_many_points_says_what_it_lacks(
+    page: Page, browser: Browser, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It has more of them than a screen needs; its bar, its points and its smoothing say that these are not all."""
+    monkeypatch.setattr("streamvis_viewer.view.WHOLE_POINTS", 40_000)
+    monkeypatch.setattr("streamvis_viewer.view.THINNED_POINTS", 30_000)
+    with data_serving("memory:") as data, serving("127.0.0.1:0", data.uri) as url:
+        with DataLogger("run1", grpc_uri=data.uri) as logger:
+            logger.write("loss", x=np.arange(90_000), y=np.sin(np.arange(90_000) / 7))
+        page.goto(f"{url}/?rows=loss")
+        ready(page, 90_000)
+        page.locator("#share").click()
+        expect(page.locator(".menu .hint")).to_contain_text("it has a part")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save page").click()
+        path = tmp_path / "page.html"
+        download.value.save_as(path)
+    with offline(browser, path) as file:
+        ready(file, 90_000)
+        expect(file.locator("#thinned")).to_have_text("1 plot thinned")
+        kept, total = re.findall(r"[\d,]+", file.locator("#thinned").get_attribute("title") or "")
+        assert 15_000 < int(kept.replace(",", "")) <= 30_000
+        assert total == "90,000"
+        expect(file.locator("#smooth")).to_be_disabled()
+        assert len(table(saved(file, 0, "CSV", tmp_path))) == int(kept.replace(",", ""))
+        expect(file.locator(".toast")).to_contain_text(f"{kept} of 90,000 points")
 
 
 @contextmanager

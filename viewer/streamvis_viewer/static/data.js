@@ -40,6 +40,11 @@ export class PlotData {
     return this.#layout.budget > 0;
   }
 
+  /** How many points the browser holds. */
+  get kept() {
+    return this.#written.reduce((sum, count) => sum + count, 0);
+  }
+
   label(slot) {
     return this.rows[slot]?.[LABEL];
   }
@@ -50,7 +55,7 @@ export class PlotData {
 
   /** After a batch of frames. */
   refresh() {
-    if (!this.thinned) this.points = this.#written.reduce((sum, count) => sum + count, 0);
+    if (!this.thinned) this.points = this.kept;
     this.#looks.refresh();
   }
 

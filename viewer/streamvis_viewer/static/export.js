@@ -2,6 +2,7 @@
 
 import {call} from "./call.js";
 import {INDEX, NAME, SCOPE} from "./rows.js";
+import {part} from "./status.js";
 import {toast} from "./toast.js";
 
 const ROW = 20; // of the legend, CSS pixels
@@ -133,6 +134,7 @@ export class Exports {
       csv: () => (this.saved ? heldCsv(plot) : asCsv(plot, this.#settings.token)),
     }[kind];
     await this.#hand(fileName(plot, kind), make);
+    if (this.saved && kind === "csv" && plot.data.thinned) toast(`${part(plot.data)}: this page was saved with no more.`);
   }
 
   async page() {

@@ -22,7 +22,7 @@ import {adoptStock} from "./stock.js";
 import {Theme} from "./theme.js";
 import {Timelines} from "./timeline.js";
 import {toast} from "./toast.js";
-import {wireToolbar} from "./toolbar.js";
+import {refuseSmoothing, wireToolbar} from "./toolbar.js";
 import {Visibility} from "./visibility.js";
 
 const QUERY_MS = 150; // a slider that moves shall not ask the server at each pixel
@@ -65,7 +65,7 @@ class Page {
     this.timelines = timelines;
     this.help = helpDialog();
     this.dataMenu = new DataMenu(this.plots, state);
-    this.shareMenu = new ShareMenu(state, exports);
+    this.shareMenu = new ShareMenu(this.plots, state, exports);
     wireToolbar(this);
     wireKeys(this);
     wireDrag(this.plots.map(plot => plot.model), state);
@@ -198,6 +198,7 @@ function live(ready, status, state) {
 async function saved(ready, status) {
   const page = await ready;
   for (const frame of await savedFrames()) await apply(page, status, frame);
+  if (page.plots.some(({data}) => data.thinned)) refuseSmoothing();
   status.saved(settings.saved);
 }
 

@@ -8,9 +8,11 @@ export class ShareMenu extends Menu {
   #state;
 
   #exports;
+  #plots;
 
-  constructor(state, exports) {
+  constructor(plots, state, exports) {
     super(document.getElementById("share"), "Share", () => this.#items());
+    this.#plots = plots;
     this.#state = state;
     this.#exports = exports;
   }
@@ -28,7 +30,8 @@ export class ShareMenu extends Menu {
     address.addEventListener("focus", () => address.select());
     const button = make("button", {type: "button", className: "button", onclick: () => copy(location.href).then(() => (button.textContent = "Copied"))}, "Copy link");
     const save = make("button", {type: "button", className: "button plain", onclick: () => this.#save(save)}, "Save page");
-    const what = "One file with all that the page shows. It opens without a viewer; zoom, list and sliders work.";
+    const thinned = this.#plots.some(({data}) => data.thinned) ? " Of plots with millions of points it has a part." : "";
+    const what = `One file with all that the page shows. It opens without a viewer; zoom, list and sliders work.${thinned}`;
     return [make("h2", {}, "This view"), make("p", {className: "address"}, address, button), make("h2", {}, "As a file"), make("p", {className: "hint"}, what), save];
   }
 }

@@ -3,6 +3,9 @@
 const number = new Intl.NumberFormat("en").format;
 const many = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 
+/** How much of the points of a thinned plot are here. */
+export const part = ({kept, points}) => `${number(kept)} of ${number(points)} points`;
+
 const byId = id => document.getElementById(id);
 
 export class Status {
@@ -29,7 +32,7 @@ export class Status {
     const points = plots.reduce((sum, plot) => sum + plot.data.points, 0);
     byId("counts").textContent = `${number(series)} series · ${many(points, "point")}`;
     byId("backend").textContent = [...new Set(plots.map(plot => plot.data.backend))].join(", ");
-    const thinned = plots.filter(({data}) => data.thinned).map(({title, data}) => [1, `${title}: ${number(data.points)} points`]);
+    const thinned = plots.filter(({data}) => data.thinned).map(({title, data}) => [1, `${title}: ${part(data)}`]);
     this.#explain("thinned", thinned, count => `${many(count, "plot")} thinned`);
     for (const plot of plots) plot.say(emptiness(plot, this.#note.server.state), !plot.data.points && plot.note?.loading !== false);
   }

@@ -34,3 +34,9 @@ function wireSmoothing(state) {
   state.watch(["smooth"], show);
   show();
 }
+
+/** In a file that lacks points, whose average would be another. */
+export function refuseSmoothing() {
+  for (const id of ["smooth-slider", "smooth"]) byId(id).disabled = true;
+  byId("smooth").closest("label").title = "This page was saved with a part of the points, of which no average can be made";
+}
