@@ -209,6 +209,7 @@ function main() {
   const [search, mark] = settings.saved ? [location.hash.slice(1) || settings.query, "#"] : [location.search, "?"];
   const state = new State(search, cells.length, query => history.replaceState(null, "", mark + query));
   const ready = bokehReady(cells.map(cell => cell.dataset.key)).then(views => new Page(views, cells, state));
+  ready.then(({plots}) => state.watch(["axes", "hide", "only", "runs", "group"], () => painted().then(() => status.countUnplaced(plots))));
   if (settings.saved) saved(ready, status);
   else live(ready, status, state);
 }
