@@ -37,20 +37,29 @@ def disk_directory() -> Iterator[Path]:
         yield Path(directory)
 
 
-UNCOMPACTED = """
-import math, sys
+SERVER = """
+import math, sys, time
 from streamvis.__main__ import main
 from streamvis.storage import SqliteStore
-SqliteStore.compact = lambda store: math.inf
-main()
+"""
+UNCOMPACTED = "SqliteStore.compact = lambda store: math.inf"
+SLOW = """
+append = SqliteStore.append
+SqliteStore.append = lambda *arguments: time.sleep({}) or append(*arguments)
 """
 
 
 @contextmanager
-def data_server(directory: Path | None = None, *, compact: bool = True) -> Iterator[Server]:
-    """`streamvis grpc-serve` on the store in that directory, or on a fresh one, which is deleted afterwards."""
+def data_server(
+    directory: Path | None = None, *, compact: bool = True, commit_seconds: float = 0.0
+) -> Iterator[Server]:
+    """`streamvis grpc-serve` on the store in that directory, or on a fresh one, which is deleted afterwards.
+
+    Without compaction, or with commits that take so much longer, if asked for.
+    """
     with disk_directory() if directory is None else nullcontext(directory) as place:
-        program = ["-m", "streamvis"] if compact else ["-c", UNCOMPACTED]
+        changes = [*([] if compact else [UNCOMPACTED]), *([SLOW.format(commit_seconds)] if commit_seconds else [])]
+        program = ["-c", "\n".join([SERVER, *changes, "main()"])] if changes else ["-m", "streamvis"]
         command = [sys.executable, *program, "grpc-serve", f"{place}/data", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from streamvis import AsyncDataLogger, DataLogger, create
 from streamvis.integration import MetricLogger
@@ -128,5 +129,32 @@ def test_a_full_async_logger_blocks_its_task_and_not_the_loop(tmp_path: Path) ->
                 await logger.flush(30)
             found = stored(server.uri, "loss")
         assert found["t"] == np.repeat(np.arange(50), len(values)).tolist()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("what", ["flush", "stop"])
+def test_what_is_awaited_lets_the_loop_turn(tmp_path: Path, what: str) -> None:
+    """While the server commits nothing writes return, and flush and stop wait beside the loop as long as need be."""
+
+    async def main() -> None:
+        with held_server() as (server, gate):
+            logger = AsyncDataLogger("run", server.uri, spool_dir=tmp_path / "spool", flush_every=0.001).start()
+            waiting = []
+            for step in range(300):
+                await logger.write("loss", x=step)
+                if step == 100:
+                    await asyncio.sleep(0.01)
+                    waiting = [asyncio.create_task(logger.flush()) for _ in range(3)]
+            if what == "stop":
+                waiting.append(asyncio.create_task(logger.stop()))
+            for _ in range(100):
+                await asyncio.sleep(0.001)
+            assert not any(task.done() for task in waiting)
+            assert not gate.is_set()
+            gate.set()
+            await asyncio.gather(*waiting)
+            await logger.stop()
+            assert stored(server.uri, "loss")["x"] == list(range(300))
 
     asyncio.run(main())
