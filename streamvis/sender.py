@@ -506,6 +506,8 @@ def _push_one(path: Path, open_link: OpenLink) -> int:
     try:
         while delivery.outstanding:
             delivery.pump(time.monotonic())
+            missing = delivery.take_losses()
+            losses += missing if path.exists() else []  # else another push has sent it all
             event = events.get(timeout=ANSWER_TIMEOUT)
             rejection = delivery.take(event, time.monotonic())
             if isinstance(event, Lost) and delivery.away:
@@ -513,7 +515,7 @@ def _push_one(path: Path, open_link: OpenLink) -> int:
             if rejection is not None:
                 keep_rejected(path.parent, _only(*rejection))
                 refused |= dict.fromkeys(rejection[1].values())
-        losses = delivery.take_losses() if path.exists() else []  # else another push has sent it all
+        losses += delivery.take_losses()
         spool.discard()
         if segment_files(path):
             _log.warning("%s has been sent and cannot be deleted; another push of it adds nothing", path)
@@ -521,11 +523,13 @@ def _push_one(path: Path, open_link: OpenLink) -> int:
         raise UnavailableError(f"the server has not answered for {ANSWER_TIMEOUT:.0f} s") from None
     finally:
         delivery.close()
-    if losses:
-        found = "; ".join(map(str, losses))
-        raise SpoolError(f"{found}. Everything else was sent; the damaged files are in {path.parent / DAMAGED}")
+    told = [
+        f"{loss}; everything else was sent, and the damaged files are in {path.parent / DAMAGED}" for loss in losses
+    ]
     if refused:
-        raise RejectedError(f"the server refused some points, kept in {path.parent / REJECTED}: {'; '.join(refused)}")
+        told.append(f"the server refused some points, kept in {path.parent / REJECTED}: {'; '.join(refused)}")
+    if told:
+        raise (SpoolError if losses else RejectedError)("; ".join(told))
     return before
 
 

@@ -84,7 +84,7 @@ def test_a_push_sends_what_is_whole_and_names_what_is_not(tmp_path: Path) -> Non
     _flip(segment, 0.5)
     with serving() as server:
         with pytest.raises(
-            SpoolError, match=rf"{segment} is damaged or gone: batch \d+ is lost.*else was sent; .*damaged"
+            SpoolError, match=rf"{segment} is damaged or gone: batch \d+ is lost; everything else was sent"
         ):
             push(tmp_path / "spool", server.uri)
         found = stored(server.uri, "loss")["x"]
@@ -95,6 +95,20 @@ def test_a_push_sends_what_is_whole_and_names_what_is_not(tmp_path: Path) -> Non
         assert stored(server.uri, "loss")["x"] == found
     assert [path.name for path in (tmp_path / "spool").iterdir()] == ["damaged"]
     assert len(list((tmp_path / "spool" / "damaged").iterdir())) == 1
+
+
+def test_a_push_tells_both_what_was_damaged_and_what_was_refused(tmp_path: Path) -> None:
+    """Neither hides the other."""
+    _flip(next(_leave(tmp_path / "spool", 5).glob("*.seg")), 0.5)
+    with serving() as server:
+        with DataLogger("run", server.uri, spool_dir=tmp_path / "other") as logger:
+            logger.write("loss", y=1)
+        with pytest.raises(
+            SpoolError, match=r"is lost; everything else was sent.*the server refused some points, kept"
+        ):
+            push(tmp_path / "spool", server.uri)
+        assert stored(server.uri, "loss") == {"y": [1]}
+    assert list((tmp_path / "spool" / "rejected").glob("*.seg"))
 
 
 def test_the_command_says_in_one_line_what_is_damaged(tmp_path: Path) -> None:
