@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bokeh.models import BoxZoomTool, Range1d
 from bokeh.plotting import figure
 
@@ -71,10 +73,16 @@ def plain(text: str) -> str:
     return text.replace("$$", "$\u200b$").replace("\\[", "\\\u200b[").replace("\\(", "\\\u200b(")
 
 
-def _style(made: figure, cell: Cell, plot: Plot) -> None:
+def title_of(name: str, plot: Plot) -> dict[str, Any]:
+    """The properties of a plot's title; its text as it was given."""
     given = plot.figure_kwargs.get("title", {})
-    title = {**_TITLE_LOOK, "text": cell.plot, **(given if isinstance(given, dict) else {"text": given})}
-    made.title.update(**{**title, "text": plain(str(title["text"]))})
+    title = {"text": name, **(given if isinstance(given, dict) else {"text": given})}
+    return {**title, "text": str(title["text"])}
+
+
+def _style(made: figure, cell: Cell, plot: Plot) -> None:
+    title = {**_TITLE_LOOK, **title_of(cell.plot, plot)}
+    made.title.update(**{**title, "text": plain(title["text"])})
     for axis, part, column in ((made.xaxis[0], "xaxis", plot.columns[0]), (made.yaxis[0], "yaxis", plot.columns[1])):
         look = {**_AXIS_LOOK, "axis_label": column, **plot.figure_kwargs.get(part, {})}
         axis.update(**{**look, "axis_label": plain(str(look["axis_label"]))})

@@ -41,7 +41,7 @@ def html(page: Page, plots: Mapping[str, Plot], **values: Any) -> str:
         template_variables={
             "page": page,
             "guard": guard(),
-            "plots": [_settings(plots[cell.plot]) for cell in page.cells],
+            "plots": [_settings(cell.plot, plots[cell.plot]) for cell in page.cells],
             "scale": palette_colors(SCALE)[24:232:4],
             "bokeh": bokeh.__version__,
             **values,
@@ -50,9 +50,10 @@ def html(page: Page, plots: Mapping[str, Plot], **values: Any) -> str:
     return made
 
 
-def _settings(plot: Plot) -> dict[str, Any]:
+def _settings(name: str, plot: Plot) -> dict[str, Any]:
     """What the page's script knows of a plot."""
     return {
+        "title": figures.title_of(name, plot)["text"],
         "columns": list(plot.drawn),
         "sliders": list(plot.sliders),
         "legend": plot.figure_kwargs.get("legend", {}),

@@ -867,6 +867,14 @@ CONTRACT = {
     "model.change": "view.model.change.connect",
     "canvas_view.primary.ctx": "view.plot_view.canvas_view.primary.ctx instanceof CanvasRenderingContext2D",
     "canvas_view.primary.pixel_ratio": "view.plot_view.canvas_view.primary.pixel_ratio > 0",
+    "canvas_view.shadow_el": "view.plot_view.canvas_view.shadow_el instanceof ShadowRoot",
+    "LogTicker.get_ticks_no_defaults": 'new (Bokeh.require("models/tickers/log_ticker").LogTicker)()'
+    ".get_ticks_no_defaults(1, 2, 0, 3).major.length",
+    "LogTickFormatter.doFormat": 'new (Bokeh.require("models/formatters/log_tick_formatter").LogTickFormatter)()'
+    ".doFormat([1, 10], {}).length === 2",
+    "BasicTickFormatter": 'new (Bokeh.require("models/formatters/basic_tick_formatter").BasicTickFormatter)()'
+    '.doFormat([1, 2], {})[0] === "1"',
+    "desired_num_ticks": "view.plot_view.model.left[0].ticker.desired_num_ticks === 6",
     "plot_view.export": 'view.plot_view.export("png").ctx instanceof CanvasRenderingContext2D',
     "SVG has dashes": 'view.plot_view.export("svg").ctx.setLineDash',
     "_paint is called": "layer().stats.paints",

@@ -1,11 +1,13 @@
 // Pictures and tables of one plot, and the page as a file.
 
 import {call} from "./call.js";
+import {elided} from "./fit.js";
 import {INDEX, NAME, SCOPE} from "./rows.js";
 import {part} from "./status.js";
 import {toast} from "./toast.js";
 
 const ROW = 20; // of the legend, CSS pixels
+const SIDES = 40; // pixels beside a label: its square, and what is left free
 const FONT = "12px sans-serif";
 const MOST_LABELS = 40;
 
@@ -101,11 +103,11 @@ const asPage = (token, search) => call(token, `save?${search}`, undefined, "blob
 function legend(plot, width) {
   const colors = new Map();
   plot.data.rows.forEach((row, slot) => row && plot.isShown(row) && colors.set(plot.data.label(slot), plot.color(slot)));
-  const labels = [...colors].slice(0, MOST_LABELS);
   const ctx = document.createElement("canvas").getContext("2d");
   ctx.font = FONT;
-  const widest = Math.max(0, ...labels.map(([text]) => ctx.measureText(text).width)) + 40;
-  const columns = Math.max(1, Math.floor((width - 40) / widest));
+  const labels = [...colors].slice(0, MOST_LABELS).map(([text, color]) => [elided(ctx, text, width - SIDES), color]);
+  const widest = Math.max(0, ...labels.map(([text]) => ctx.measureText(text).width)) + SIDES;
+  const columns = Math.max(1, Math.floor((width - SIDES) / widest));
   const items = labels.map(([text, color], i) => ({text, color, x: 20 + (i % columns) * widest, y: ROW * (Math.floor(i / columns) + 0.5)}));
   if (colors.size > MOST_LABELS) items.push({text: `and ${colors.size - MOST_LABELS} more`, color: "transparent", x: 20, y: ROW * (Math.ceil(labels.length / columns) + 0.5)});
   return {items, height: items.length ? Math.max(...items.map(({y}) => y)) + ROW : 0};

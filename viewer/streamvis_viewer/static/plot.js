@@ -2,15 +2,19 @@
 
 import {compare, css} from "./colors.js";
 import {PlotData} from "./data.js";
+import {fitTicks, fitTitle} from "./fit.js";
 import {LABEL, VALUES} from "./rows.js";
 import {Slider} from "./slider.js";
 import {isTime, nameAxis, plain} from "./ticks.js";
 
+const PADDING = 16; // of .figure in page.css, both sides
+const TITLE = 36; // pixels above the frame
 const FADED = 40; // the alpha of series that are not those pointed at
 
 export class Plot {
   note = null; // what the server says of it
 
+  title; // all of it
   #own; // the schema's columns, and its label of the horizontal axis
   #colors;
   #sharedColors; // those that the key function of the moment leads to
@@ -20,8 +24,9 @@ export class Plot {
   #stale = true;
 
   /** `controls`: {state, timelines, isShown: row → whether the page's controls show a series, styleOf: row → its own style, keyOf: plot → its key function, if chosen}. */
-  constructor(index, view, cell, {columns, sliders, legend, palette, key, single, smooths}, colors, controls) {
+  constructor(index, view, cell, {title, columns, sliders, legend, palette, key, single, smooths}, colors, controls) {
     this.index = index;
+    this.title = title;
     this.view = view;
     this.cell = cell;
     this.#own = {columns, label: view.plot_view.model.below[0].axis_label};
@@ -36,16 +41,14 @@ export class Plot {
     this.#colors = this.#sharedColors();
     this.#controls = controls;
     controls.state.watch(["x"], () => this.nameAxis());
+    new ResizeObserver(() => this.fit()).observe(cell.querySelector(".figure"));
+    keepQuiet(view.plot_view.canvas_view.shadow_el);
   }
 
   /** The horizontal and the vertical column. */
   get columns() {
     const [horizontal, ...rest] = this.#own.columns;
     return [this.#controls.state.get("x")[this.index] || horizontal, ...rest];
-  }
-
-  get title() {
-    return this.model.title.text;
   }
 
   /** The columns with a slider, and where they stand. */
@@ -126,6 +129,20 @@ export class Plot {
     const chosen = this.#controls.state.get("x")[this.index];
     const own = !chosen || chosen === this.#own.columns[0];
     nameAxis(this.model.below[0], own ? this.#own.label : plain(chosen), isTime(this.columns[0]));
+    this.fit();
+  }
+
+  /** Takes the figure's size into account, and its axes. */
+  fit() {
+    const {clientWidth, clientHeight} = this.cell.querySelector(".figure");
+    if (!clientWidth) return; // another plot fills the page
+    const {min_border_left: left, min_border_right: right, min_border_bottom: below, title} = this.model;
+    const width = clientWidth - left - right - PADDING;
+    const tools = this.cell.querySelector(".tools");
+    const covered = tools && getComputedStyle(tools).opacity > 0 ? tools.offsetWidth : 0;
+    fitTicks(this.model.below[0], "x", width);
+    fitTicks(this.model.left[0], "y", clientHeight - below - TITLE);
+    fitTitle(title, this.title, title.align === "left" ? width - covered : width);
   }
 
   /** What is said in place of points; `waiting` hides the empty axes as well. */
@@ -156,4 +173,10 @@ export class Plot {
     if (number === 0) this.data.select(this.#sliders[0].value);
     else this.mask();
   }
+}
+
+/** Bokeh frames a figure that was clicked as if by its keys one had come there. */
+function keepQuiet(root) {
+  const style = root.appendChild(document.createElement("style"));
+  style.textContent = ".bk-events:focus:not(:focus-visible) { outline: none; }";
 }

@@ -1,5 +1,7 @@
 // Linear and logarithmic axes, exchanged while one looks.
 
+import {DecadeFormatter, DecadeTicker} from "./decades.js";
+
 const {LinearScale} = Bokeh.require("models/scales/linear_scale");
 const {LogScale} = Bokeh.require("models/scales/log_scale");
 const {LinearAxis} = Bokeh.require("models/axes/linear_axis");
@@ -16,10 +18,14 @@ export const axesOf = (x, y) => (x || y ? `${x ? "x" : ""}${y ? "y" : ""}log` : 
 /** Makes an axis of a figure logarithmic, or linear. The caller then sets a range that it can show. */
 export function setLog(figure, side, log) {
   const [scale, place, dimension] = side === "x" ? ["x_scale", "below", 0] : ["y_scale", "left", 1];
-  if ((figure[scale].type === "LogScale") === log) return;
   const before = figure[place][0];
+  const ticks = () => (log ? {ticker: new DecadeTicker(), formatter: new DecadeFormatter()} : {});
+  if ((figure[scale].type === "LogScale") === log) {
+    if (log && !(before.ticker instanceof DecadeTicker)) before.setv(ticks());
+    return;
+  }
   const style = Object.fromEntries(Object.entries(before.attributes).filter(([name]) => STYLE.test(name)));
-  const axis = new (log ? LogAxis : LinearAxis)(style);
+  const axis = new (log ? LogAxis : LinearAxis)({...style, ...ticks()});
   figure.setv({[scale]: new (log ? LogScale : LinearScale)(), [place]: [axis, ...figure[place].slice(1)]});
   for (const grid of figure.center.filter(each => each.type === "Grid" && each.dimension === dimension)) grid.axis = axis;
 }
