@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,6 +20,9 @@ from streamvis_viewer.web import PageHandler
 
 MOST_PLOTS = 6
 """Plots in the links that open several."""
+_TELLING = tuple(
+    re.compile(words, re.IGNORECASE) for words in ("loss", "acc|error|score|reward|return|perplexity")
+)  # as landing.js
 MOST_SCOPES = 1000
 """Scopes that one request may name; the page sends as many requests as it needs."""
 
@@ -52,7 +56,7 @@ class OpenHandler(PageHandler):
         ]
         plots = plots_of(self._schema(), topics)
         if plots:
-            self.redirect(self.prefix + page_url(plots[:MOST_PLOTS], scopes, names))
+            self.redirect(self.prefix + page_url(most_telling(plots), scopes, names))
             return
         columns = sorted({", ".join(topic.columns) for topic in topics})
         text = (
@@ -229,6 +233,15 @@ def plots_of(schema: Schema, topics: Iterable[Topic]) -> list[str]:
     """The plots that show something of these topics, in the schema's order."""
     shapes = {(topic.name, topic.columns): topic for topic in topics}.values()
     return [title for title, plot in schema.plots.items() if any(shows(plot, topic) for topic in shapes)]
+
+
+def most_telling(plots: Sequence[str]) -> list[str]:
+    """As many plots as a page is opened with: all in their order, or of too many those that people look at first."""
+
+    def place(plot: str) -> int:
+        return next((place for place, words in enumerate(_TELLING) if words.search(plot)), len(_TELLING))
+
+    return list(plots) if len(plots) <= MOST_PLOTS else sorted(plots, key=place)[:MOST_PLOTS]
 
 
 def page_url(plots: Sequence[str], scopes: Sequence[str] = (), names: Sequence[str] = ()) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from streamvis import Config, Topic, Update
 from streamvis_viewer.catalog import Catalog
 from streamvis_viewer.inference import infer
-from streamvis_viewer.landing import listing, page_url, plain, plots_of
+from streamvis_viewer.landing import listing, most_telling, page_url, plain, plots_of
 from streamvis_viewer.layout import parse
 from streamvis_viewer.schema import Plot, Schema
 
@@ -142,3 +142,17 @@ def test_configs_are_told_as_json_can_say_it() -> None:
     assert told["b"] == [1, 1.5, True, None, "-inf"]
     assert told["c"] == {"d": "e"}
     assert isinstance(told["f"], str)
+
+
+def test_of_many_plots_those_that_tell_most_are_opened() -> None:
+    """Losses, then scores; few plots stay in their order."""
+    few = ["grad_norm", "hidden", "train/loss"]
+    assert most_telling(few) == few
+    assert most_telling([*few, "a", "b", "val/Acc", "c", "val/loss"]) == [
+        "train/loss",
+        "val/loss",
+        "val/Acc",
+        "grad_norm",
+        "hidden",
+        "a",
+    ]

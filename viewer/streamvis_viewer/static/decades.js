@@ -1,9 +1,10 @@
 // Ticks of logarithmic axes. Bokeh's own stand at equal distances wherever an axis spans less than two powers of ten, which leaves its
 // lower part without any, and at powers of ten alone beyond.
 
+import {tickTexts} from "./numbers.js";
+
 const {LogTicker} = Bokeh.require("models/tickers/log_ticker");
 const {LogTickFormatter} = Bokeh.require("models/formatters/log_tick_formatter");
-const {BasicTickFormatter} = Bokeh.require("models/formatters/basic_tick_formatter");
 
 const LEAST = 0.7; // powers of ten; an axis that spans less hardly differs from a linear one
 const MORE = 2; // ticks than are desired, at most
@@ -27,10 +28,8 @@ export class DecadeTicker extends LogTicker {
 
 /** Powers of ten as such, where the ticks are no others. */
 export class DecadeFormatter extends LogTickFormatter {
-  #plain = new BasicTickFormatter();
-
   doFormat(ticks, opts) {
     const pure = ticks.every(tick => Number.isInteger(Number(Math.log10(tick).toFixed(9))));
-    return pure ? super.doFormat(ticks, opts) : this.#plain.doFormat(ticks, opts);
+    return pure ? super.doFormat(ticks, opts) : ticks.flatMap(tick => tickTexts([tick]));
   }
 }

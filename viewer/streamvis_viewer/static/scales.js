@@ -1,12 +1,15 @@
 // Linear and logarithmic axes, exchanged while one looks.
 
 import {DecadeFormatter, DecadeTicker} from "./decades.js";
+import {NumberFormatter} from "./numbers.js";
 
 const {LinearScale} = Bokeh.require("models/scales/linear_scale");
 const {LogScale} = Bokeh.require("models/scales/log_scale");
 const {LinearAxis} = Bokeh.require("models/axes/linear_axis");
+const {CustomJSTickFormatter} = Bokeh.require("models/formatters/customjs_tick_formatter"); // of times
 const {LogAxis} = Bokeh.require("models/axes/log_axis");
 
+const OURS = [DecadeFormatter, NumberFormatter, CustomJSTickFormatter];
 const STYLE = /^(axis|major|minor|fixed|bounds|visible|level)/; // not ticker and formatter, which belong to the kind of axis
 
 /** Whether "lin", "xlog", "ylog" or "xylog" makes "x" or "y" logarithmic. */
@@ -19,9 +22,9 @@ export const axesOf = (x, y) => (x || y ? `${x ? "x" : ""}${y ? "y" : ""}log` : 
 export function setLog(figure, side, log) {
   const [scale, place, dimension] = side === "x" ? ["x_scale", "below", 0] : ["y_scale", "left", 1];
   const before = figure[place][0];
-  const ticks = () => (log ? {ticker: new DecadeTicker(), formatter: new DecadeFormatter()} : {});
+  const ticks = () => (log ? {ticker: new DecadeTicker(), formatter: new DecadeFormatter()} : {formatter: new NumberFormatter()});
   if ((figure[scale].type === "LogScale") === log) {
-    if (log && !(before.ticker instanceof DecadeTicker)) before.setv(ticks());
+    if (!OURS.some(formatter => before.formatter instanceof formatter)) before.setv(ticks()); // the server's axes have Bokeh's
     return;
   }
   const style = Object.fromEntries(Object.entries(before.attributes).filter(([name]) => STYLE.test(name)));

@@ -1,9 +1,10 @@
 // What stands along an axis: its name, and for Unix times the time of day.
 
+import {NumberFormatter} from "./numbers.js";
+
 const {BasicTicker} = Bokeh.require("models/tickers/basic_ticker");
 const {AdaptiveTicker} = Bokeh.require("models/tickers/adaptive_ticker");
 const {CompositeTicker} = Bokeh.require("models/tickers/composite_ticker");
-const {BasicTickFormatter} = Bokeh.require("models/formatters/basic_tick_formatter");
 const {CustomJSTickFormatter} = Bokeh.require("models/formatters/customjs_tick_formatter");
 
 const TIMES = new Set(["time", "wall_time", "timestamp"]);
@@ -30,7 +31,7 @@ export function nameAxis(axis, label, time) {
   const is = axis.formatter.type === "CustomJSTickFormatter";
   if (axis.type !== "LinearAxis" || time === is) return;
   if (time) axis.setv({ticker: clockTicker(), formatter: new ClockFormatter()});
-  else axis.setv({ticker: new BasicTicker(), formatter: new BasicTickFormatter()});
+  else axis.setv({ticker: new BasicTicker(), formatter: new NumberFormatter()});
 }
 
 /** Whole seconds, minutes, hours and days. */
