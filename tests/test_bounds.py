@@ -20,9 +20,9 @@ from streamvis.logger import DataLogger
 from streamvis.server.run import serving
 from streamvis.testing.loggers import held_server, stored
 
-LIMIT = 1 << 20
+LIMIT = 4 << 20
 POINTS = 10_000
-WRITES = 100
+WRITES = 400
 """Of `POINTS` float64 each: eight times the limit."""
 
 
@@ -158,19 +158,19 @@ def test_small_writes_are_bounded_too(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Delivery, "offer", hanging)
     with (
         serving() as server,
-        DataLogger("run", server.uri, spool_dir=tmp_path, on_full="raise", max_host_bytes=4 * LIMIT) as logger,
+        DataLogger("run", server.uri, spool_dir=tmp_path, on_full="raise", max_host_bytes=LIMIT) as logger,
     ):
         written = 0
 
         def write() -> None:
             nonlocal written
-            while logger._buffer.nbytes() < 6 * LIMIT:
+            while logger._buffer.nbytes() < 1.5 * LIMIT:
                 logger.write(f"loss{written % 3}", x=written, y=0.5)
                 written += 1
 
-        with pytest.raises(BufferFullError, match=f"{4 * LIMIT} bytes waiting"):
+        with pytest.raises(BufferFullError, match=f"{LIMIT} bytes waiting"):
             write()
-        assert logger._buffer.nbytes() < 4.1 * LIMIT
+        assert logger._buffer.nbytes() < 1.1 * LIMIT
         gate.set()
         logger.flush(60)
         assert sum(len(stored(server.uri, f"loss{name}")["x"]) for name in range(3)) == written
