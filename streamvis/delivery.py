@@ -140,6 +140,11 @@ class Delivery:
         return self._away
 
     @property
+    def silent(self) -> bool:
+        """Whether the server has not answered for so long that what it owes answers for is on disk as well."""
+        return self._copied
+
+    @property
     def outstanding(self) -> int:
         """Batches that the server has not acknowledged."""
         return self._last_number - self._acknowledged

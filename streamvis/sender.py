@@ -308,7 +308,7 @@ class Sender:
         """Whether what a flush finds has somewhere to go; by default it does, if need be as a counted loss."""
         if self._options.on_full == "spool" or self._stop or self._delivery.has_room:
             return True
-        away = not self._delivery.connected
+        away = self._delivery.silent or not self._delivery.connected
         return away and self._delivery.spool_bytes + self._buffer.nbytes() < self._options.spool_max_bytes
 
     def _go_quiet(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamvis import hookimpl, plugins
+from streamvis import delivery, hookimpl, plugins
 from streamvis.arrays import Form
 from streamvis.delivery import Delivery
 from streamvis.errors import BufferFullError
@@ -109,6 +109,7 @@ def test_at_the_limit_the_callers_choice_holds(
     wait_until: Callable[..., None],
 ) -> None:
     """Where nothing moves "spool" and "raise" go on, "block" waits; then all is stored but what was said to be lost."""
+    monkeypatch.setattr(delivery, "COPY_AFTER", 600.0)  # else the silent server counts as away
     taken, peak = list[int](), list[int]()
     with _tight(limit, monkeypatch) as tight:
         logger = DataLogger("run", tight.uri, spool_dir=tmp_path, on_full=on_full, flush_every=0.01, **{limit: LIMIT})
@@ -145,6 +146,31 @@ def test_at_the_limit_the_callers_choice_holds(
         assert stats["dropped"] == {}
         assert found == np.repeat(taken, POINTS).tolist()
         assert (len(taken) < WRITES) == (on_full == "raise")
+
+
+@pytest.mark.parametrize("on_full", ["block", "raise"])
+def test_a_silent_server_does_not_keep_the_program_waiting(
+    on_full: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    """It counts as away: what it does not take goes to the disk, and the program goes on."""
+    monkeypatch.setattr(delivery, "COPY_AFTER", 0.1)
+    noise = np.random.default_rng(0)
+    with (
+        held_server() as (server, gate),
+        DataLogger(
+            "run", server.uri, spool_dir=tmp_path, on_full=on_full, flush_every=0.01, max_host_bytes=LIMIT
+        ) as logger,
+    ):
+        logger.write("a", x=0.0, t=-1)
+        wait_until(lambda: logger.stats()["spooled"])
+        for step in range(50):
+            logger.write("a", x=noise.standard_normal(POINTS), t=step)
+            wait_until(lambda: not logger.stats()["waiting_writes"])
+        assert logger.stats()["spool_bytes"] > LIMIT // 2
+        gate.set()
+        logger.flush(60)
+        assert stored(server.uri, "a")["t"] == [-1, *np.repeat(np.arange(50), POINTS)]
+        assert logger.stats()["retries"] == 0
 
 
 def test_small_writes_are_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
