@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from streamvis import Topic
 from streamvis_viewer import patterns
@@ -21,17 +21,24 @@ _SHAPES: tuple[tuple[str, tuple[str, ...], str], ...] = (
 """What has many points for each value of a slider: the kind, the columns drawn, the slider's. The first that fits."""
 
 
+class InferredPlot(Plot):
+    """A plot that nobody has written. It ignores every other column, so that one which comes later changes nothing."""
+
+    @property
+    def splits(self) -> bool:
+        """Never."""
+        return False
+
+
 def infer(topics: Iterable[Topic]) -> Schema:
     """A plot for each name that was logged: those of _SHAPES with a slider, such as a cloud; anything else a line."""
     shapes: dict[str, tuple[str, ...]] = {}
-    columns: dict[str, set[str]] = {}  # of all runs: one may log more of a name than another
     for topic in topics:
         shapes.setdefault(topic.name, topic.columns)
-        columns.setdefault(topic.name, set()).update(topic.columns)
     plots: dict[str, Plot] = {}
     for name in sorted(shapes):
         if len(shapes[name]) >= 2:
-            plots[_plot_name(name, plots)] = _inferred(name, shapes[name], columns[name])
+            plots[_plot_name(name, plots)] = _inferred(name, shapes[name])
     return Schema(plots, "the data")
 
 
@@ -42,16 +49,15 @@ def _plot_name(name: str, taken: Mapping[str, Plot]) -> str:
     return plain
 
 
-def _inferred(name: str, columns: Sequence[str], known: Collection[str]) -> Plot:
+def _inferred(name: str, columns: Sequence[str]) -> Plot:
     kind, drawn, slider = next(
         (shape for shape in _SHAPES if {*shape[1], shape[2]} <= set(columns)), ("line", _line(columns), None)
     )
-    return Plot(
+    return InferredPlot(
         names=patterns.exactly(name),
         glyph_kind=kind,
         columns=list(drawn),
         filter_opts=FilterOpts(column=slider) if slider else None,
-        ignore=sorted(set(known) - {*drawn, slider}),
         color=Color(key_fun=("s",) if kind == "scatter" else ("s", "i")),
         figure_kwargs={
             "title": {"text": name},

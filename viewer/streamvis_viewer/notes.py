@@ -45,22 +45,27 @@ class Columns:
     def of(self, page: Page, plots: Mapping[str, Plot]) -> dict[str, Any]:
         """`columns`: those that are neither drawn, nor have a slider, nor are ignored by the schema.
 
-        `horizontal`: for each plot those over which it can be drawn.
+        `horizontal`: for each plot those over which it can be drawn. `unknown`: those that the page wants to have a
+        slider, or to ignore, though nothing that it shows has them.
 
         Looked up again only when a name or a set of columns has come or gone.
         """
         if self._version != self._catalog.shapes_version:
             self._version, self._known = self._catalog.shapes_version, {}
-        key = tuple(text for cell in page.cells for text in (cell.plot, cell.names, cell.x))
+        chosen = (*page.filter, *page.ignore)
+        key = (*(text for cell in page.cells for text in (cell.plot, cell.names, cell.x)), "", *chosen)
         if key not in self._known:
             columns: set[str] = set()
+            present: set[str] = set()
             horizontal: list[list[str]] = []
             for cell in page.cells:
                 plot = plots[cell.plot].over(cell.x)
                 shown = set(self._shown(plots[cell.plot], cell.names))
-                columns |= shown - {*plot.drawn, *plot.sliders, *plot.ignore}
+                present |= shown
+                columns |= shown - {*plot.drawn, *plot.sliders, *plot.ignore} if plot.splits else set()
                 horizontal.append(sorted(shown - {*plot.drawn[1:], *plot.sliders}))
-            self._known[key] = {"columns": sorted(columns), "horizontal": horizontal}
+            unknown = sorted({*chosen} - present) if present else []
+            self._known[key] = {"columns": sorted(columns), "horizontal": horizontal, "unknown": unknown}
         return self._known[key]
 
     def _shown(self, plot: Plot, names: str) -> Iterator[str]:

@@ -140,6 +140,11 @@ class Plot(_Strict):
         """Columns that the kind of drawing draws: horizontal, vertical, and perhaps more."""
         return tuple(self.columns[: self.glyph.columns])
 
+    @property
+    def splits(self) -> bool:
+        """Whether columns of which it says nothing split a series."""
+        return True
+
     def over(self, column: str) -> Plot:
         """The same over another horizontal column, if one is given; the one before it is ignored then."""
         before = self.columns[0]

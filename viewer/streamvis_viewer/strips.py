@@ -34,6 +34,8 @@ class Shown:
     needed: frozenset[str]
     """Columns without which a topic is left out."""
     ignored: frozenset[str]
+    further: bool
+    """Whether columns of which neither schema nor page says anything split a series."""
     thins: str
     window: int
     stride: int
@@ -50,6 +52,7 @@ class Shown:
             sliders=tuple(dict.fromkeys((*plot.sliders, *further))),
             needed=plot.needed,
             ignored=frozenset((*plot.ignore, *page.ignore)),
+            further=plot.splits,
             thins=plot.glyph.thins,
             window=page.window,
             stride=page.stride or page.window,
@@ -63,10 +66,8 @@ class Shown:
     def splits(self, topic: Topic) -> tuple[str, ...]:
         """The topic's columns that split its series: those of further sliders first."""
         known = {*self.columns, *self.sliders, *self.ignored}
-        return (
-            *(column for column in self.sliders[1:] if column in topic.columns),
-            *(column for column in topic.columns if column not in known),
-        )
+        further = (column for column in topic.columns if column not in known) if self.further else ()
+        return (*(column for column in self.sliders[1:] if column in topic.columns), *further)
 
 
 class SplitError(Exception):

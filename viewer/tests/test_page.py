@@ -424,10 +424,10 @@ def test_a_viewer_that_has_stopped_is_noticed(browser: Browser, data: ServerThre
 
 
 def quicken(route: Route) -> None:
-    """The script with a tenth of a second for what takes five."""
+    """The script with a third of a second for what takes five."""
     answer = route.fetch()
     assert answer.text().count("BEAT_MS = 5000") == 1
-    route.fulfill(response=answer, body=answer.text().replace("BEAT_MS = 5000", "BEAT_MS = 100"))
+    route.fulfill(response=answer, body=answer.text().replace("BEAT_MS = 5000", "BEAT_MS = 300"))
 
 
 def answers(address: str) -> bool:
@@ -435,6 +435,23 @@ def answers(address: str) -> bool:
         urllib.request.urlopen(f"http://{address}/").close()
         return True
     return False
+
+
+def test_a_further_column_of_a_new_run_reloads_nothing(browser: Browser, data: ServerThread) -> None:
+    """Where nobody has written a schema: what was pinned stays, and the new run's line is one line."""
+    write(data.uri, "run1", "loss", step=[0, 1], value=[0.0, 1.0])
+    with serving("127.0.0.1:0", data.uri) as base:
+        page = browser.new_page()
+        page.goto(f"{base}/?rows=loss")
+        shows(page, "1 series · 2 points")
+        page.evaluate("window.mark = true")
+        write(data.uri, "run2", "loss", step=[0, 1, 2], value=[0.0, 1.0, 2.0], epoch=[0, 0, 1])
+        shows(page, "2 series · 5 points")
+        write(data.uri, "run1", "other", step=[0, 1], value=[0.0, 1.0])
+        write(data.uri, "run1", "loss", step=[2], value=[2.0])
+        shows(page, "2 series · 6 points")
+        assert page.evaluate("window.mark")
+        page.close()
 
 
 def test_the_script_reads_what_the_server_writes(url: str, browser: Browser) -> None:
@@ -496,11 +513,12 @@ def test_an_edited_schema_shows_at_once(data: ServerThread, browser: Browser, tm
 
 
 def test_the_status_bar_says_what_is_not_drawn(data: ServerThread, visit: Callable[..., Page]) -> None:
-    """Topics that do not fit, points without a place, points off a logarithmic axis; where and why."""
+    """Topics that do not fit, columns that there are not, points without a place or off a logarithmic axis; and why."""
     write(data.uri, "run1", "loss", x=[1, 2, 3, 4], y=[-1.0, np.nan, np.inf, 1.0])
     write(data.uri, "run2", "loss", step=[1, 2], value=[1.0, 2.0])
-    page = visit("/?rows=loss&axes=ylog")
+    page = visit("/?rows=loss&axes=ylog&filter=tt&ignore=y,nothing")
     shows(page, "1 topic left out", "#left-out")
+    shows(page, "no column nothing, tt", "#unknown")
     assert page.locator("#left-out").get_attribute("title") == "Loss: 1 \N{MULTIPLICATION SIGN} no column x or y"
     shows(page, "2 points not finite", "#gaps")
     assert "not a number" in (page.locator("#gaps").get_attribute("title") or "")

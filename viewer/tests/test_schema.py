@@ -9,8 +9,9 @@ from streamvis import Topic
 from streamvis_viewer.faults import SchemaError
 from streamvis_viewer.figures import build
 from streamvis_viewer.inference import infer
-from streamvis_viewer.layout import Cell
+from streamvis_viewer.layout import Cell, Page
 from streamvis_viewer.schema import ConfigKey, load, parse
+from streamvis_viewer.strips import Shown
 
 CONTRACT = """\
 DEFAULTS:
@@ -190,7 +191,6 @@ def test_plots_are_inferred_from_names_and_columns() -> None:
         "cloud": ("scatter", ["x", "y"], ("t",)),
         "loss": ("line", ["step", "value"], ()),
     }
-    assert plots["acc"].ignore == ["epoch", "time"]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,6 @@ def test_histograms_images_and_sounds_are_inferred_with_a_slider(
     """As the integrations log them: many points for each step."""
     plot = infer([Topic(1, "run", "name", columns)]).plots["name"]
     assert (plot.glyph_kind, plot.columns, plot.sliders) == (kind, drawn, ("step",))
-    assert {*plot.ignore, *drawn, "step"} == set(columns)
 
 
 def test_a_figure_shows_dollar_signs_as_they_stand() -> None:
@@ -225,4 +224,7 @@ def test_columns_that_only_another_run_has_do_not_split_its_lines() -> None:
         Topic(2, "lightning", "loss", ("epoch", "step", "time", "value")),
     ]
     plot = infer(topics).plots["loss"]
-    assert (plot.columns, plot.ignore) == (["step", "value"], ["epoch", "time"])
+    assert plot.columns == ["step", "value"]
+    shown = Shown.of(Cell("p0", "loss"), Page("rows", ()), plot)
+    assert [shown.splits(topic) for topic in topics] == [(), ()]
+    assert infer(topics[:1]).plots == infer(topics).plots  # nothing changes under a page that is open
