@@ -95,6 +95,9 @@ def _load(kind: Any, data: bytes) -> tuple[Any, tuple[EncodedBlock, ...]]:
         message = kind.FromString(data)
         return message, tuple(map(block_from_pb, message.blocks))
     head, blocks = parts
+    if len(head) > len(data) // 2:  # a block that is kept would keep all of this
+        message = kind.FromString(data)
+        return message, tuple(map(block_from_pb, message.blocks))
     message = kind.FromString(head)
     large = (_block_from_parts(*block) for block in blocks)
     return message, (*map(block_from_pb, message.blocks), *large)

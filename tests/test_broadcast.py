@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamvis.codec import EncodedBlock
+from streamvis.records import Config, Topic
 from streamvis.server.broadcast import Broadcast
 from streamvis.storage.base import Commit
 
@@ -48,6 +50,24 @@ def test_the_ring_is_bounded_by_bytes() -> None:
     assert ring.read(1, EVERYTHING) == [commit(2, 6_000)]
     ring.publish(commit(3, 50_000))
     assert ring.read(2, EVERYTHING) == [commit(3, 50_000)]
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        Commit(2, configs=(Config("run", {"text": "x" * 12_000}),)),
+        Commit(2, configs=(Config("run", {"numbers": list(range(1000))}),)),
+        Commit(2, topics=(Topic(1, "run", "loss", ("x" * 4_000, "y" * 4_000, "z" * 4_000)),)),
+    ],
+    ids=["a config", "numbers of a config", "names"],
+)
+def test_the_ring_counts_more_than_points(large: Commit) -> None:
+    """Configs, which come whole with each change, and long names push older commits out as well."""
+    ring = Broadcast(max_bytes=10_000)
+    ring.publish(commit(1))
+    ring.publish(large)
+    assert ring.read(0, EVERYTHING) is None
+    assert ring.read(1, EVERYTHING) == [large]
 
 
 def test_one_read_is_bounded_and_never_empty_handed() -> None:

@@ -51,7 +51,8 @@ ANSWERS = {
 }
 """All others say that something went wrong in the server, or that it did not answer."""
 
-MORE_MEMORY = 512 << 20
+MORE_MEMORY = 768 << 20
+"""512 MiB that the process may keep for reuse, the ring, the page cache and the patterns: see docs/operations.md."""
 MORE_THREADS, MORE_FILES = 8, 8
 MORE_DISK = 256 << 20
 

@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from streamvis.storage.base import Commit
+from streamvis.wire import dump_config
 
 MAX_BYTES = 64 << 20
 MAX_COMMITS = 1 << 14
 
 _COMMIT_BYTES = 200
 _ITEM_BYTES = 300
-"""What a topic, a config or a block costs beside its payload, roughly."""
+"""What a topic, a config or a block costs beside its text or payload, roughly."""
+_OBJECT_BYTES = 8
+"""What a byte of a config's JSON takes as objects, roughly: a number of two digits and its comma are a pointer."""
 
 
 class Broadcast:
@@ -27,7 +30,7 @@ class Broadcast:
     def __init__(self, max_bytes: int = MAX_BYTES, max_commits: int = MAX_COMMITS) -> None:
         self._max_bytes = max_bytes
         self._max_commits = max_commits
-        self._kept: dict[int, tuple[Commit, float]] = {}
+        self._kept: dict[int, tuple[Commit, float, int]] = {}  # with when it was published, and its size
         self._bytes = 0
         self._end = 0
         self._listeners: set[asyncio.Event] = set()
@@ -56,11 +59,12 @@ class Broadcast:
 
     def publish(self, commit: Commit) -> None:
         """Adds a commit, lets the oldest ones go, and wakes the readers."""
-        self._kept[self._end] = commit, time.monotonic()
+        size = _size(commit)
+        self._kept[self._end] = commit, time.monotonic(), size
         self._end += 1
-        self._bytes += _size(commit)
+        self._bytes += size
         while len(self._kept) > self._max_commits or (self._bytes > self._max_bytes and len(self._kept) > 1):
-            self._bytes -= _size(self._kept.pop(self._oldest)[0])
+            self._bytes -= self._kept.pop(self._oldest)[2]
         self.wake()
 
     def wake(self) -> None:
@@ -75,8 +79,8 @@ class Broadcast:
         commits: list[Commit] = []
         size = 0
         while (kept := self._kept.get(position + len(commits))) is not None:
-            commit, _ = kept
-            size += _size(commit)
+            commit, _, own_size = kept
+            size += own_size
             if commits and size > max_bytes:
                 break
             commits.append(commit)
@@ -95,4 +99,7 @@ class Broadcast:
 
 def _size(commit: Commit) -> int:
     items = len(commit.topics) + len(commit.configs) + len(commit.blocks)
-    return _COMMIT_BYTES + items * _ITEM_BYTES + sum(block.size for block in commit.blocks)
+    names = sum(len(topic.scope) + len(topic.name) + sum(map(len, topic.columns)) for topic in commit.topics)
+    configs = sum(len(dump_config(config.values)) for config in commit.configs)
+    payloads = sum(block.size for block in commit.blocks)
+    return _COMMIT_BYTES + items * _ITEM_BYTES + names + configs * _OBJECT_BYTES + payloads
