@@ -83,7 +83,7 @@ export class DataMenu extends Menu {
 
   #windows() {
     const field = (key, label) => {
-      const input = make("input", {type: "number", min: 1, max: MOST_POINTS, step: 1, value: this.#state.get(key) || "", placeholder: key === "window" ? "off" : "window", "aria-label": label});
+      const input = make("input", {type: "number", min: 1, max: MOST_POINTS, step: 1, value: this.#state.get(key) || "", placeholder: key === "window" ? "off" : "same", "aria-label": label});
       return [make("span", {}, label), input];
     };
     const [windowLabel, size] = field("window", "points");
