@@ -4,7 +4,9 @@ It is compiled, as dataclasses are, because a loop over the columns would double
 alone, and of nothing that a user named. What a write of two numbers spends, in ns of the 720 that it once took: the put
 called by keywords rather than with their dict 100, a tuple of name and index as its key 55, asking whether anything is
 the matter 20, `__next__` rather than `next` 15. Of the 450 left, Python's own call of `write` is 145, packing 60,
-the columns taken out of the dict 50, the tick 20, `len` 15; no key of the order would be cheaper that threads keep.
+the columns taken out of the dict 50, the tick 20, `len` 15; no key of the order would be cheaper that threads keep. A
+keyword `start_index` of `write` itself is 40 of Python's 145. Names and types shared among the puts of many topics, as
+globals instead of cells, gained nothing.
 """
 
 from __future__ import annotations
