@@ -370,6 +370,27 @@ def test_strange_names_are_text(data: ServerThread, visit: Callable[..., Page]) 
     counts(page, "1 series · 2 points")
 
 
+def test_a_long_name_shows_where_it_begins_and_ends(data: ServerThread, visit: Callable[..., Page]) -> None:
+    """Names of runs often differ in their ends alone; in the table, and in the list of a page of plots."""
+    scopes = [f"resnet50-imagenet-adamw-cosine-warmup-{'x' * 40}-seed={seed}" for seed in range(2)]
+    for scope in scopes:
+        with DataLogger(scope, grpc_uri=data.uri) as logger:
+            logger.write("loss", x=[1, 2], y=[1.0, 2.0])
+    page = visit("/", width=900)
+    ends = page.locator(f"{RUNS} a .name > :last-child")
+    expect(ends).to_have_text([scope[-14:] for scope in reversed(scopes)])
+    page.goto(f"{page.url}plot?rows=loss&color=s")
+    counts(page, "2 series · 4 points")
+    rows = page.locator("#runs .label")
+    expect(rows).to_have_text(scopes)
+    for place in range(2):
+        edge = page.locator("#runs").bounding_box()
+        end = rows.nth(place).locator(":last-child").bounding_box()
+        assert edge
+        assert end
+        assert end["x"] + end["width"] <= edge["x"] + edge["width"]
+
+
 def test_the_page_says_that_the_viewer_is_gone(data: ServerThread, browser: Browser) -> None:
     """What it shows stays, and goes on when a viewer answers; another process's answer asks for a reload."""
     with DataLogger("run1", grpc_uri=data.uri) as logger:

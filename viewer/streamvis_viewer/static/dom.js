@@ -11,6 +11,18 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+const TAIL = 14; // characters of a long name's end that always show
+const LONG = 24;
+const LEFTWARDS = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff]/; // and what turns directions
+
+/** A name of which, where it is too long for its place, the beginning and the end are shown: names of runs often differ in their ends. */
+export function name(text, className = "") {
+  const characters = text.length > LONG && !LEFTWARDS.test(text) ? Array.from(text.slice(-4 * TAIL)).slice(-TAIL) : [];
+  const end = characters.join("");
+  if (!end.trim()) return make("bdi", {className}, text);
+  return make("span", {className: `name ${className}`.trim()}, make("bdi", {}, text.slice(0, -end.length)), make("bdi", {}, end));
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** One of the icons that the page's template holds. */

@@ -1,7 +1,7 @@
 // The lists of the first page: runs with their status and hyperparameters, and names.
 
 import {call} from "./call.js";
-import {make} from "./dom.js";
+import {make, name} from "./dom.js";
 import {escaped} from "./matcher.js";
 import {flat, search} from "./search.js";
 import {toast} from "./toast.js";
@@ -26,7 +26,7 @@ function bytes(size) {
 
 const shown = value => (typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(5))) : String(value));
 
-const link = (query, text) => make("a", {href: `open?${query}`, title: text}, make("bdi", {}, text));
+const link = (query, text) => make("a", {href: `open?${query}`, title: text}, name(text));
 
 const now = () => Date.now() / 1000;
 
@@ -119,7 +119,7 @@ export class Runs {
   #columns() {
     const columns = [
       {key: "selected", title: tickAll(this.#found, (runs, on) => this.#select(runs, on)), width: "34px", cell: run => this.#tick(run)},
-      {key: "scope", title: "Run", width: "minmax(180px, 2.4fr)", value: run => run.scope, cell: run => link(`scope=${encodeURIComponent(run.scope)}`, run.scope)},
+      {key: "scope", title: "Run", width: "minmax(200px, 2.4fr)", value: run => run.scope, cell: run => link(`scope=${encodeURIComponent(run.scope)}`, run.scope)},
     ];
     if (this.#has("status")) columns.push({key: "status", title: "Status", width: "104px", value: run => run.status, cell: status});
     if (this.#has("updated")) {

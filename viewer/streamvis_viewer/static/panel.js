@@ -2,7 +2,7 @@
 // find, a click hides and shows, a double click shows alone, pointing fades the others. Only rows in sight are elements.
 
 import {compare} from "./colors.js";
-import {iconButton, make} from "./dom.js";
+import {iconButton, make, name} from "./dom.js";
 import {StyleMenu} from "./stylemenu.js";
 import {textOf} from "./visibility.js";
 
@@ -99,7 +99,7 @@ export class Panel {
     swatch.style.background = stripes([...this.#colors.get(text)].slice(0, MOST_COLORS));
     const on = this.#visibility.isOn(text);
     const toggle = make(
-      "button", {type: "button", className: "run", title: text, "aria-pressed": on}, swatch, make("bdi", {className: "label"}, text),
+      "button", {type: "button", className: "run", title: text, "aria-pressed": on}, swatch, name(text, "label"),
     );
     const only = make("button", {type: "button", className: "only", title: "Show this one alone (double click)", "aria-label": `Only ${text}`}, "only");
     const style = iconButton("style", "Width, dash and marker (s)");

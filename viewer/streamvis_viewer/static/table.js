@@ -44,6 +44,7 @@ export class Table {
     keyed.sort(([a], [b]) => (descending && a !== undefined && b !== undefined ? order(b, a) : order(a, b)));
     this.#sorted = keyed.map(([, row]) => row);
     this.#element.style.setProperty("--columns", columns.map(({width}) => width).join(" "));
+    this.#element.style.setProperty("--least", `${columns.reduce((sum, {width}) => sum + parseInt(width.match(/\d+/)[0], 10), 0)}px`);
     this.#head.replaceChildren(...columns.map(each => this.#title(each, each === column, descending)));
     this.#body.style.height = `${ROW * rows.length}px`;
     this.draw();
