@@ -15,7 +15,7 @@ import pytest
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from streamvis import DataLogger
+from streamvis import Client, DataLogger
 from streamvis.server.run import ServerThread
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
@@ -201,6 +201,39 @@ def test_a_page_that_does_not_paint_is_sent_nothing_more_and_then_all_at_once(da
         await hang_up(other.connection)
 
     visit(url, "rows=loss", script)
+
+
+def test_fifty_tabs_on_two_thousand_series_share_one_subscription(data: ServerThread, url: str) -> None:
+    """Each gets every point, old and new; the data server is asked once for each topic, however many tabs show it."""
+    names, tabs = 2000, 50
+
+    def write_all(logger: DataLogger, begin: int, end: int) -> None:
+        for number in range(names):
+            logger.write(f"loss{number}", x=np.arange(begin, end), y=np.arange(begin, end))
+        logger.flush()
+
+    async def read(page: Page, points: int) -> None:
+        await page.read_until(lambda: page.points == {0: names * points})
+
+    def stat(name: str) -> float:
+        with Client(data.uri) as client:
+            return sum(metric.value for metric in client.stats().metrics if metric.name == f"streamvis_{name}")
+
+    async def run() -> None:
+        pages = await asyncio.gather(*(opened(url, "rows=loss", token) for _ in range(tabs)))
+        await asyncio.gather(*(read(page, 10) for page in pages))
+        with DataLogger("run", grpc_uri=data.uri) as logger:
+            await asyncio.to_thread(write_all, logger, 10, 15)
+            await asyncio.gather(*(read(page, 15) for page in pages))
+        assert [page.replaced for page in pages] == [1] * tabs
+        assert stat("subscribers") == 1
+        assert stat("interests") == 2  # what exists, and the points that tabs show
+        await asyncio.gather(*(hang_up(page.connection) for page in pages))
+
+    with DataLogger("run", grpc_uri=data.uri) as logger:
+        write_all(logger, 0, 10)
+    token = token_of(url, "rows=loss")
+    asyncio.run(run())
 
 
 def test_pages_catch_up_whenever_the_data_server_comes_and_goes(tmp_path: Path) -> None:

@@ -327,6 +327,33 @@ def test_a_tab_that_fell_far_behind_gets_everything_anew(monkeypatch: pytest.Mon
     assert browser.shown == {"run": [(step, step) for step in range(25)]}
 
 
+def test_fifty_tabs_cost_the_memory_of_one() -> None:
+    """They are sent the same frames, made once, and the points are held once."""
+    held = []
+    for count in (1, 50):
+        world = World()
+        world.send(Update(topics=tuple(topic(number, f"loss{number}") for number in range(200))))
+        tabs = [world.open(color="n")[0] for _ in range(count)]
+        world.send()
+        for step in range(5):
+            world.send(Update(blocks=tuple(points(number, x=[step], y=[float(step)]) for number in range(200))))
+            news = [tab.frames() for tab in tabs]
+            sent = [[frame for frame in frames if not is_note(frame)] for frames in news]
+            assert sent[0]
+            assert all(frame is same for frames in sent for frame, same in zip(frames, sent[0], strict=True))
+        held.append(world.store.nbytes)
+        assert len(world.views._shared) == 1
+        for tab in tabs:
+            tab.close()
+        assert world.views._shared == {}
+    assert held[0] == held[1] > 0
+
+
+def is_note(frame: Frame) -> bool:
+    """Whether it is JSON, or says to paint: a few bytes, of each tab its own."""
+    return decode(frame() if isinstance(frame, Later) else frame)[0] in {Op.NOTE, Op.TICK}
+
+
 def test_a_tab_that_slept_for_long_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when more came than is kept for those who do not ask; and then what is new."""
     monkeypatch.setattr("streamvis_viewer.view._MOST_NEW", 20)
