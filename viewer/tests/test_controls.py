@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from streamvis import DataLogger
 from streamvis.server.run import ServerThread
@@ -47,6 +47,12 @@ POINT = """async ([key, x, y]) => {
 def browser() -> Iterator[Browser]:
     with chromium() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> BrowserContext:
+    """Its pages share the cache of compiled scripts."""
+    return browser.new_context()
 
 
 @pytest.fixture(scope="module")
@@ -146,12 +152,13 @@ class View:
 
 
 @pytest.fixture
-def view(browser: Browser, url: str) -> Iterator[Callable[..., View]]:
+def view(browser: Browser, context: BrowserContext, url: str) -> Iterator[Callable[..., View]]:
     """Opens addresses; no page may report an error."""
     opened: list[View] = []
 
     def opener(query: str, width: int = 1200, height: int = 700, **options: Any) -> View:
-        page = browser.new_page(viewport={"width": width, "height": height}, **options)
+        page = browser.new_page(**options) if options else context.new_page()
+        page.set_viewport_size({"width": width, "height": height})
         opened.append(View(page, f"{url}/?{query}"))
         return opened[-1]
 

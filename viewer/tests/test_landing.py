@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from streamvis import Client, Config, DataLogger
 from streamvis.records import Batch, Declaration
@@ -38,6 +38,12 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> BrowserContext:
+    """Its pages share the cache of compiled scripts."""
+    return browser.new_context()
+
+
 @pytest.fixture
 def data() -> Iterator[ServerThread]:
     with data_serving("memory:") as server:
@@ -53,12 +59,13 @@ def url(data: ServerThread, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def visit(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
+def visit(context: BrowserContext, url: str) -> Iterator[Callable[..., Page]]:
     """Opens the first page; none may report an error."""
     opened: list[tuple[Page, list[str]]] = []
 
     def opener(path: str = "/", width: int = 1600, height: int = 1000) -> Page:
-        page = browser.new_page(viewport={"width": width, "height": height})
+        page = context.new_page()
+        page.set_viewport_size({"width": width, "height": height})
         faults: list[str] = []
         opened.append((page, faults))
         page.on("pageerror", lambda error: faults.append(f"{error}\n{error.stack}"))

@@ -24,6 +24,7 @@ export class Panel {
   #rows = this.#scroller.querySelector("ul");
   #search = document.getElementById("search");
   #pointed = undefined; // the text under the pointer
+  #clicked = undefined; // the text that was clicked last, until the pointer comes to another
   #faded = false;
   #timer = 0;
 
@@ -143,6 +144,7 @@ export class Panel {
       if (text === undefined || event.target.closest(".tool")) return;
       clearTimeout(this.#timer);
       this.#fade(null);
+      this.#clicked = text;
       if (event.target.closest(".only") || event.altKey) this.#visibility.solo(text);
       else this.#visibility.toggle(text);
     });
@@ -159,7 +161,9 @@ export class Panel {
     this.#pointed = text;
     clearTimeout(this.#timer);
     this.#fade(null);
-    if (text === undefined || !this.#visibility.isOn(text)) return;
+    if (text === undefined || text === this.#clicked) return; // rows that are drawn anew come under the pointer anew
+    this.#clicked = undefined;
+    if (!this.#visibility.isOn(text)) return;
     const {group} = this.#visibility;
     this.#timer = setTimeout(() => this.#fade(row => textOf(row, group) === text), REST_MS);
   }
