@@ -22,7 +22,7 @@ export class Status {
     const title = i => plots[i].title;
     const left = note.plots.flatMap(({left_out}, i) => Object.entries(left_out).map(([reason, count]) => [count, `${title(i)}: ${count} × ${reason}`]));
     this.#explain("left-out", left, count => `${many(count, "topic")} left out`);
-    this.#explain("unknown", note.unknown.map(column => [1, column]), count => `no column ${note.unknown.join(", ")}`);
+    this.#explain("unknown", note.unknown.map(column => [1, `${column}: in the address, and nowhere here`]), count => `no column ${note.unknown.join(", ")}`);
     const gaps = ["nan", "inf"].flatMap(kind => note.plots.map((each, i) => [each[kind] ?? 0, `${title(i)}: ${number(each[kind] ?? 0)} × ${GAPS[kind]}`]));
     this.#explain("gaps", gaps.filter(([count]) => count), count => `${many(count, "point")} not finite`);
   }
