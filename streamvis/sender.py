@@ -391,7 +391,7 @@ class Sender:
             self._dropped["spool"] += loss.batches
             self._counts["errors"] += 1
             self._unreported = True
-            _log.error("%s, with points of %r", loss, self._scope)
+            _log.error("%s; points of %r are among them", loss, self._scope)
 
     def _names(self) -> dict[int, str]:
         """The name behind each handle."""

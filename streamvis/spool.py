@@ -39,11 +39,15 @@ _OWNER = "owner"
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Batches `first` to `last` that a segment no longer holds; no `last` when nothing tells how many they were."""
+    """Batches `first` to `last` that a segment no longer holds; no `last` when nothing tells how many they were.
+
+    `gone`: there is no such file any more.
+    """
 
     path: Path
     first: int
     last: int | None
+    gone: bool = False
 
     @property
     def batches(self) -> int:
@@ -53,9 +57,10 @@ class Loss:
     def __str__(self) -> str:
         if self.last is None:
             return f"{self.path} is damaged after batch {self.first - 1}: what followed is lost"
-        if self.last == self.first:
-            return f"{self.path} is damaged or gone: batch {self.first} is lost"
-        return f"{self.path} is damaged or gone: batches {self.first} to {self.last} are lost"
+        which = f"batch {self.first} is" if self.last == self.first else f"batches {self.first} to {self.last} are"
+        if self.gone:
+            return f"{self.path} is gone: {which} lost, unless a push has sent them"
+        return f"{self.path} is damaged: {which} lost"
 
 
 @dataclass(slots=True)
@@ -286,7 +291,7 @@ class Spool:
         first = max(self._read, self._noted) + 1
         if first <= self._absent:
             segment = next(segment for segment in self._segments if segment.last >= first)
-            self._losses.append(Loss(segment.path, first, self._absent))
+            self._losses.append(Loss(segment.path, first, self._absent, gone=not segment.path.exists()))
             self._noted = self._absent
 
     def _close_reader(self) -> None:

@@ -156,10 +156,11 @@ def test_damage_costs_the_batches_that_it_hits_and_no_other(
 def test_a_loss_is_told_with_its_place(tmp_path: Path) -> None:
     """The file and the numbers of the batches."""
     path = tmp_path / "1.seg"
-    assert [str(Loss(path, *numbers)) for numbers in ((3, 3), (3, 5), (3, None))] == [
-        f"{path} is damaged or gone: batch 3 is lost",
-        f"{path} is damaged or gone: batches 3 to 5 are lost",
+    assert [str(Loss(path, *numbers)) for numbers in ((3, 3), (3, 5), (3, None), (3, 5, True))] == [
+        f"{path} is damaged: batch 3 is lost",
+        f"{path} is damaged: batches 3 to 5 are lost",
         f"{path} is damaged after batch 2: what followed is lost",
+        f"{path} is gone: batches 3 to 5 are lost, unless a push has sent them",
     ]
     assert [Loss(path, *numbers).batches for numbers in ((3, 3), (3, 5), (3, None))] == [1, 3, 1]
 

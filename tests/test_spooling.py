@@ -83,9 +83,7 @@ def test_a_push_sends_what_is_whole_and_names_what_is_not(tmp_path: Path) -> Non
     segment = next(damaged.glob("*.seg"))
     _flip(segment, 0.5)
     with serving() as server:
-        with pytest.raises(
-            SpoolError, match=rf"{segment} is damaged or gone: batch \d+ is lost; everything else was sent"
-        ):
+        with pytest.raises(SpoolError, match=rf"{segment} is damaged: batch \d+ is lost; everything else was sent"):
             push(tmp_path / "spool", server.uri)
         found = stored(server.uri, "loss")["x"]
         assert len(found) == 9
@@ -119,7 +117,7 @@ def test_the_command_says_in_one_line_what_is_damaged(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "streamvis", "push", str(tmp_path / "spool"), server.uri]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-        assert f"{segment} is damaged or gone: batch 1 is lost" in done.stderr
+        assert f"{segment} is damaged: batch 1 is lost" in done.stderr
         assert stored(server.uri, "loss")["x"] == [1, 2]
 
 
@@ -148,7 +146,10 @@ def test_a_spool_deleted_underneath_is_a_counted_loss_and_logging_goes_on(
             assert stored(server.uri, "loss")["x"] == [3, 4, 5]
             assert logger.stats()["dropped"] == {"spool": 3}
     (message,) = _messages(caplog)
-    assert "0001.seg is damaged or gone: batches 1 to 3 are lost, with points of 'run'" in message
+    assert (
+        "0001.seg is gone: batches 1 to 3 are lost, unless a push has sent them; points of 'run' are among them"
+        in message
+    )
 
 
 def _flush_until_lost(logger: DataLogger) -> None:
