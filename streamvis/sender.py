@@ -337,9 +337,7 @@ class Sender:
         return {**{key: stats[key] for key in _REPORTED}, **lost, **({"sinks": sinks} if sinks else {})}
 
     def _offer(self, blocks: Sequence[Block], configs: Sequence[Mapping[str, Any]], now: float) -> None:
-        names = self._buffer.topics.items() if blocks else ()
-        declared = {handle: _text_size(self._scope, name, *columns) for name, (handle, columns) in list(names)}
-        for group, last in _with_last(_groups(blocks, declared) if blocks else [()]):
+        for group, last in _with_last(_groups(blocks, self._declared_sizes(blocks)) if blocks else [()]):
             size = sum(block.size for block in group)
             self._counts["bytes"] += size
             status = self._heartbeat.status(now, time.time(), self._counters) if last else None
@@ -353,6 +351,14 @@ class Sender:
             else:
                 self._replaced.update(block.topic for block in group)
                 self._delivery.pump(now)
+
+    def _declared_sizes(self, blocks: Sequence[Block]) -> dict[int, int]:
+        """By handle, the bytes of what declares the topics of these blocks."""
+        wanted = {block.topic for block in blocks}
+        topics = list(self._buffer.topics.items())
+        return {
+            handle: _text_size(self._scope, name, *columns) for name, (handle, columns) in topics if handle in wanted
+        }
 
     def _batch(self, blocks: Sequence[EncodedBlock], configs: Sequence[Mapping[str, Any]]) -> Batch:
         """A batch that stands for itself: it declares every topic that it adds to."""
