@@ -33,6 +33,8 @@ from streamvis.sender import push
 from streamvis.server.run import ServerThread, serving
 from streamvis.storage.memory import MemoryStore
 
+pytestmark = pytest.mark.timeout(300)  # programs that load torch, some of them in each child
+
 Wait = Callable[..., None]
 Make = Callable[..., DataLogger]
 
@@ -92,7 +94,7 @@ class Program:
     def send(self, number: int) -> None:
         self._process.send_signal(number)
 
-    def end(self, timeout: float = 60) -> Program:
+    def end(self, timeout: float = 280) -> Program:
         """Returns when it has ended."""
         self.out, self.err = self._process.communicate(timeout=timeout)
         self.code = self._process.returncode
