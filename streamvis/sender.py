@@ -41,6 +41,9 @@ BATCH_BYTES = 1 << 20
 FIRST_WRITE_DELAY = 0.005
 """Seconds from the first write after a quiet interval to its flush, so that a step's metrics travel together."""
 
+SENDING_SHARE = 0.8
+"""How much of `stop_timeout` the server gets; the rest is for the disk, if what is left has to go there."""
+
 _REPORTED = ("writes", "points", "bytes", "flushes", "transfers", "retries", "spooled", "lag", "errors")
 
 _T = TypeVar("_T")
@@ -177,7 +180,7 @@ class Sender:
         """Asks it to send what is left as far as the server takes it in time, to spool the rest and to end."""
         if self.life is Life.RUNNING:
             self.life, self._buffer.attention = Life.STOPPED, True
-            self._events.put(_Stop(time.monotonic() + self._options.stop_timeout, end))
+            self._events.put(_Stop(time.monotonic() + SENDING_SHARE * self._options.stop_timeout, end))
 
     def wait(self) -> None:
         """Returns when it has ended after `ask`, or a second after the end of its time."""
