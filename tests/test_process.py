@@ -288,6 +288,7 @@ if __name__ == "__main__":
 
 TERMINATED = """
 import signal, sys, threading, time, streamvis
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what they run in the background
 def start(**options):
     logger = streamvis.DataLogger("run", sys.argv[1], spool_dir=sys.argv[2], flush_every=3600, **options).start()
     for step in range(3):
