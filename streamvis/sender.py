@@ -120,6 +120,7 @@ class Sender:
         self._sinks = Sinks(sinks, options.max_host_bytes // 4)
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._configs: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="streamvis-sender", daemon=True)
         spool = SpoolOptions(options.spool_dir, options.spool_max_bytes, options.max_host_bytes // 4)
         self._delivery = Delivery(scope, functools.partial(open_link, options.uri), spool, self._events.put)
@@ -184,9 +185,14 @@ class Sender:
 
     def wait(self) -> None:
         """Returns when it has ended after `ask`, or a second after the end of its time."""
-        if threading.current_thread() is not self._thread:
-            self._thread.join(self._options.stop_timeout + 1.0)
-        if not self._thread.is_alive():
+        if threading.current_thread() is self._thread:
+            return
+        deadline = time.monotonic() + self._options.stop_timeout + 1.0
+        # Not Thread.join, which takes the thread for ended (Python 3.11) once an exception of a signal interrupted it;
+        # and in short waits, for a signal that comes just before one is handled after it.
+        while not self._ended.wait(0.1) and time.monotonic() < deadline:
+            pass
+        if self._ended.is_set():
             process.this().leave(self)
 
     def disown(self) -> None:
@@ -239,8 +245,11 @@ class Sender:
             except Exception:  # noqa: BLE001 - this thread must not die: counted, said once, tried again later
                 self._count_error("sender", "the sender of %r failed and goes on", self._scope)
                 self._next_flush = self._delivery.next_connect = time.monotonic() + self._options.flush_every
-        self._close()
-        process.this().leave(self)
+        try:
+            self._close()
+        finally:
+            process.this().leave(self)
+            self._ended.set()
 
     def _wait(self) -> _Event:
         beat = None if self._delivery.outstanding else self._heartbeat.deadline
