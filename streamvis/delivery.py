@@ -214,6 +214,7 @@ class Delivery:
 
     def pump(self, now: float) -> None:
         """Connects when it is time to, and sends what the server can take."""
+        self._spool.hold(now)
         if self._link is None and self.outstanding and now >= self.next_connect:
             self._connect(now)
         limit = 1 if self._alone else IN_FLIGHT

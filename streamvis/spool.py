@@ -36,6 +36,11 @@ _CRC = struct.Struct("<I")
 _HEAD_BYTES = _HEAD.size + _CRC.size
 _OWNER = "owner"
 
+CLAIM_SECONDS = 60.0
+"""For so long a claim of another host counts."""
+
+_RENEWAL_SECONDS = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
@@ -91,6 +96,7 @@ class Spool:
         self._noted = 0  # those up to this one have been told
         self._losses: list[Loss] = []
         self._acknowledged = 0
+        self._renew_at = 0.0
         self.last = 0
 
     @classmethod
@@ -169,6 +175,13 @@ class Spool:
         """What was found to be missing since the last call."""
         taken, self._losses = self._losses, []
         return taken
+
+    def hold(self, now: float) -> None:
+        """Tells other hosts, from time to time, that this process still uses the spool. `now` is monotonic seconds."""
+        if self._segments and now >= self._renew_at:
+            self._renew_at = now + _RENEWAL_SECONDS
+            with contextlib.suppress(OSError):  # the directory is gone, as whoever reads from it will find
+                claim(self.path)
 
     def mark_read(self) -> None:
         """Makes every batch a read one: somebody else holds them in memory."""
@@ -428,25 +441,33 @@ def segment_files(path: Path) -> list[Path]:
 
 def claim(path: Path) -> None:
     """Says that this process uses the spool, in a file of its directory. Raises OSError."""
-    (path / _OWNER).write_text(f"{socket.gethostname()} {os.getpid()}")
+    (path / _OWNER).write_text(f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}")
 
 
 def _in_use(path: Path) -> bool:
-    """Whether the process that last claimed it still runs; on another host, whether it wrote within the last minute."""
+    """Whether the process that last claimed it still runs; of another host, whether it did so within a minute."""
     try:
-        host, pid = (path / _OWNER).read_text().split()
+        host, pid, started = (path / _OWNER).read_text().split()
         number = int(pid)
     except (OSError, ValueError):
         return False
     if host != socket.gethostname():
-        return time.time() - max(_changed(path), *map(_changed, path.iterdir())) < 60
+        return time.time() - _changed(path / _OWNER) < CLAIM_SECONDS
     try:
         os.kill(number, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        pass  # it is somebody else's
+    return _started(number) == started
+
+
+def _started(pid: int) -> str:
+    """What tells a process from another that had its number before; the same for all where the system does not say."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return "unknown"
 
 
 def _changed(path: Path) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -261,11 +263,56 @@ def test_a_running_loggers_spool_is_left_to_it(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "mine", 1 << 20)
     spool.append(_batch(1))
     assert leftovers(tmp_path) == ([], [spool.path])
+    owner, host = spool.path / "owner", socket.gethostname()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    (spool.path / "owner").write_text(f"{socket.gethostname()} {dead.pid}")
+    for claim in (f"{host} {dead.pid} 1", "nonsense", f"{host} nobody 1"):
+        owner.write_text(claim)
+        assert leftovers(tmp_path) == ([spool.path], [])
+        assert leftovers(spool.path) == ([spool.path], [])
+    spool.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not say when a process started")
+def test_a_recycled_process_number_owns_nothing(tmp_path: Path) -> None:
+    """As in a container that starts again under the same name, where every trainer is process 1."""
+    spool = Spool(tmp_path, "mine", 1 << 20)
+    spool.append(_batch(1))
+    owner = spool.path / "owner"
+    host, pid, started = owner.read_text().split()
+    owner.write_text(f"{host} {pid} {int(started) - 1}")
     assert leftovers(tmp_path) == ([spool.path], [])
-    assert leftovers(spool.path) == ([spool.path], [])
+    owner.write_text(f"{host} 1 {started}")
+    assert leftovers(tmp_path) == ([spool.path], [])
+    spool.close()
+
+
+def test_the_claim_of_another_host_lasts_as_long_as_it_is_renewed(tmp_path: Path) -> None:
+    """A logger renews it while its spool holds anything, whether or not something is written."""
+    spool = Spool(tmp_path, "mine", 1 << 20)
+    spool.hold(0.0)
+    spool.append(_batch(1))
+    owner = spool.path / "owner"
+
+    def age(seconds: float) -> None:
+        os.utime(owner, (time.time() - seconds,) * 2)
+
+    owner.write_text("node17 1 1")
+    for seconds, free in ((0, []), (spool_module.CLAIM_SECONDS + 1, [spool.path])):
+        age(seconds)
+        assert leftovers(tmp_path)[0] == free
+    spool.hold(100.0)
+    assert owner.read_text().startswith(f"{socket.gethostname()} {os.getpid()} ")
+    age(3600)
+    spool.hold(101.0)
+    assert time.time() - owner.stat().st_mtime > 3000
+    spool.hold(111.0)
+    assert time.time() - owner.stat().st_mtime < 60
+    shutil.rmtree(spool.path)
+    spool.hold(200.0)
+    spool.acknowledge(1)
+    spool.hold(300.0)
+    assert not spool.path.exists()
     spool.close()
 
 
