@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from typing import TypeAlias
 from streamvis.errors import BufferFullError, MalformedError, SpoolError, StreamvisError, UnavailableError, UsageError
 from streamvis.outbox import Outbox
 from streamvis.records import CONFIGS, Ack, Batch
-from streamvis.spool import Loss, Spool
+from streamvis.spool import Loss, Spool, writer_id
 from streamvis.transport import Link, OpenLink
 
 IN_FLIGHT = 64
@@ -108,7 +107,7 @@ class Delivery:
         return delivery
 
     def _begin_writer(self) -> None:
-        self._writer = _writer_id(self._label)
+        self._writer = writer_id(self._label)
         self._spool = Spool(self._options.root, self._writer, self._options.max_bytes)
         self._last_number = self._acknowledged = self._alone_until = 0
 
@@ -420,8 +419,3 @@ def _emptied(batch: Batch) -> Batch:
 def _handles(batch: Batch) -> Iterable[int]:
     """What the batch adds to."""
     return [*([CONFIGS] if batch.configs else []), *(block.topic for block in batch.blocks)]
-
-
-def _writer_id(scope: str) -> str:
-    readable = "".join(char if char.isalnum() or char in "-_." else "_" for char in scope[:40])
-    return f"{readable}-{uuid.uuid4().hex[:12]}"

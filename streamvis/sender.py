@@ -6,15 +6,13 @@ sends what the server can take, and tells those who wait. Everything but the que
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import logging
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -25,15 +23,15 @@ from streamvis import process
 from streamvis.buffer import Buffer, Unreadable
 from streamvis.codec import MAX_BLOCK_INDEXES, MAX_BLOCK_POINTS, MAX_UNFOLDED_BYTES, EncodedBlock, encode
 from streamvis.columns import Block, split
-from streamvis.delivery import ANSWER_TIMEOUT, Answer, Delivery, Lost, SpoolOptions
-from streamvis.errors import BufferFullError, RejectedError, SpoolError, StreamvisError, UnavailableError
+from streamvis.delivery import Answer, Delivery, Lost, SpoolOptions
+from streamvis.errors import BufferFullError, RejectedError, SpoolError, StreamvisError
 from streamvis.heartbeat import End, Heartbeat
 from streamvis.hookspecs import Sink
 from streamvis.records import CONFIGS, Batch, Config, Declaration
+from streamvis.refused import Refused, only
 from streamvis.relay import open_link
 from streamvis.sinks import Sinks
-from streamvis.spool import DAMAGED, REJECTED, Loss, Spool, claim, keep_rejected, leftovers, segment_files
-from streamvis.transport import OpenLink
+from streamvis.spool import Loss
 
 OnFull: TypeAlias = Literal["spool", "block", "raise"]
 
@@ -126,6 +124,7 @@ class Sender:
         self._delivery = Delivery(scope, functools.partial(open_link, options.uri), spool, self._events.put)
         self._counts: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
+        self._refused = Refused(options.spool_dir, scope, options.spool_max_bytes)
         self._rejected: dict[str, str] = {}
         self._unreported = False
         self._said: set[str] = set()
@@ -269,6 +268,7 @@ class Sender:
             self._flush(now)
         self._beat(now)
         self._delivery.pump(now)
+        self._refused.hold(now)
         self._lose_spooled(self._delivery.take_losses())
         self._settle_tickets()
 
@@ -424,12 +424,12 @@ class Sender:
     # ---- those who wait, and the end
 
     def _on_rejected(self, batch: Batch, reasons: Mapping[int, str]) -> None:
-        refused = _only(batch, reasons)
+        refused, place = only(batch, reasons), f"kept in {self._refused.path}"
         try:
-            place = f"kept in {keep_rejected(self._options.spool_dir, refused)}"
-        except OSError as error:
+            self._refused.keep(refused)
+        except (BufferFullError, SpoolError) as error:
             place = "lost"
-            self._drop(refused, SpoolError(f"the server refuses them, and {self._options.spool_dir} cannot: {error}"))
+            self._drop(refused, error)
         self._unreported = True
         names = {declared.handle: declared.name for declared in refused.declarations} | {CONFIGS: "config"}
         named = {names.get(handle, f"handle {handle}"): reason for handle, reason in reasons.items()}
@@ -475,90 +475,22 @@ class Sender:
             path = self._delivery.spool_path
             push_it = f"streamvis push {path} {self._options.uri}"
             _log.warning("points of %r wait for the server in %s: `%s`", self._scope, path, push_it)
+        self._close_refused()
         self._sinks.close(self._stop.deadline if self._stop else 0.0)
         self._on_end(self.delivered)
+
+    def _close_refused(self) -> None:
+        try:
+            self._refused.close()
+        except SpoolError as error:
+            self._counts["errors"] += 1
+            _log.error("%s; refused points of %r may be missing there", error, self._scope)
 
     def _count_error(self, key: str, message: str, *args: object) -> None:
         self._counts["errors"] += 1
         if key not in self._said:
             self._said.add(key)
             _log.exception(message, *args)
-
-
-def push(root: str | Path, uri: str) -> int:
-    """Sends what loggers left in their spools under `root`, and deletes it; gives the number of batches sent.
-
-    Batches that the server has already are recognised by it. Spools of processes that still run are left to them.
-    Raises UnavailableError when the server is away; after the end, when everything else has been sent, RejectedError
-    for points that it refused and SpoolError for files that are damaged or cannot be read.
-    """
-    left, busy = leftovers(Path(root))
-    for path in busy:
-        _log.warning("%s is in use by a logger or another push that still runs, which sends it itself", path)
-    sent, errors = 0, list[StreamvisError]()
-    for path in left:
-        try:
-            sent += _push_one(path, functools.partial(open_link, uri))
-        except (RejectedError, SpoolError) as error:
-            errors.append(error)
-    if errors:
-        raise type(errors[0])("; ".join(map(str, errors)))
-    return sent
-
-
-def _push_one(path: Path, open_link: OpenLink) -> int:
-    events: SimpleQueue[Answer | Lost] = SimpleQueue()
-    options = SpoolOptions(path.parent, sys.maxsize, 32 << 20)
-    with contextlib.suppress(OSError):  # a spool that cannot be written to can be sent all the same
-        claim(path)
-    try:
-        spool = Spool.existing(path)
-    except SpoolError:
-        if path.exists():
-            raise
-        return 0  # another push has just sent it
-    delivery = Delivery.resume(spool, open_link, options, events.put)
-    before = delivery.outstanding
-    refused: dict[str, None] = {}
-    losses: list[Loss] = []
-    try:
-        while delivery.outstanding:
-            delivery.pump(time.monotonic())
-            missing = delivery.take_losses()
-            losses += missing if path.exists() else []  # else another push has sent it all
-            event = events.get(timeout=ANSWER_TIMEOUT)
-            rejection = delivery.take(event, time.monotonic())
-            if isinstance(event, Lost) and delivery.away:
-                raise event.error
-            if rejection is not None:
-                keep_rejected(path.parent, _only(*rejection))
-                refused |= dict.fromkeys(rejection[1].values())
-        losses += delivery.take_losses()
-        spool.discard()
-        if segment_files(path):
-            _log.warning("%s has been sent and cannot be deleted; another push of it adds nothing", path)
-    except Empty:
-        raise UnavailableError(f"the server has not answered for {ANSWER_TIMEOUT:.0f} s") from None
-    finally:
-        delivery.close()
-    told = [
-        f"{loss}; everything else was sent, and the damaged files are in {path.parent / DAMAGED}" for loss in losses
-    ]
-    if refused:
-        told.append(f"the server refused some points, kept in {path.parent / REJECTED}: {'; '.join(refused)}")
-    if told:
-        raise (SpoolError if losses else RejectedError)("; ".join(told))
-    return before
-
-
-def _only(batch: Batch, handles: Collection[int]) -> Batch:
-    """The part of the batch that belongs to these handles."""
-    return replace(
-        batch,
-        configs=batch.configs if CONFIGS in handles else (),
-        declarations=tuple(declared for declared in batch.declarations if declared.handle in handles),
-        blocks=tuple(block for block in batch.blocks if block.topic in handles),
-    )
 
 
 def _taken(queue: SimpleQueue[Any]) -> Iterator[Any]:

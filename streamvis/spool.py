@@ -16,6 +16,7 @@ import shutil
 import socket
 import struct
 import time
+import uuid
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -411,13 +412,10 @@ def _record(batch: Batch) -> bytes:
     return head + _CRC.pack(zlib.crc32(head)) + data
 
 
-def keep_rejected(root: Path, batch: Batch) -> Path:
-    """Appends a batch that the server refused to SPOOL/rejected/<writer>.seg, and gives that path."""
-    path = root / REJECTED / f"{batch.writer}.seg"
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with path.open("ab") as file:
-        file.write(_record(batch))
-    return path
+def writer_id(scope: str) -> str:
+    """The id of a new writer, and the name of its directory."""
+    readable = "".join(char if char.isalnum() or char in "-_." else "_" for char in scope[:40])
+    return f"{readable}-{uuid.uuid4().hex[:12]}"
 
 
 def leftovers(root: Path) -> tuple[list[Path], list[Path]]:

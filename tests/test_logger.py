@@ -27,7 +27,7 @@ from streamvis.errors import (
     UsageError,
 )
 from streamvis.logger import AsyncDataLogger, DataLogger
-from streamvis.sender import push
+from streamvis.push import push
 from streamvis.server.run import ServerThread, serving
 
 Wait = Callable[..., None]

@@ -28,8 +28,8 @@ from streamvis.errors import StateError
 from streamvis.heartbeat import End
 from streamvis.logger import AsyncDataLogger, DataLogger
 from streamvis.plugins import Plugins
+from streamvis.push import push
 from streamvis.records import Batch
-from streamvis.sender import push
 from streamvis.server.run import ServerThread, serving
 from streamvis.storage.memory import MemoryStore
 

@@ -18,7 +18,7 @@ from streamvis.codec import EncodedBlock, encode
 from streamvis.columns import Block
 from streamvis.errors import MalformedError, RejectedError
 from streamvis.logger import DataLogger
-from streamvis.sender import push
+from streamvis.push import push
 from streamvis.server.checks import BatchChecker
 from streamvis.server.run import ServerThread, serving
 from streamvis.spool import SegmentReader
@@ -86,7 +86,7 @@ def test_a_refused_batch_holds_up_no_other(
     assert stored(server.uri) == [number for number in range(9) if number not in bad]
     assert (list(stats["rejected"]), stats["outstanding"], stats["dropped"]) == (["a"], 0, {})
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
-    (segment,) = tmp_path.glob("spool/rejected/*.seg")
+    (segment,) = tmp_path.glob("spool/rejected/*/*.seg")
     with SegmentReader(segment) as kept:
         assert len(list(kept)) == len(bad)
     assert not list(tmp_path.glob("spool/run-*"))
@@ -105,7 +105,7 @@ def test_the_other_names_of_a_refused_batch_are_said_too(server: ServerThread, t
         logger.flush(WAIT)
         assert sorted(logger.stats()["rejected"]) == ["a", "b", "config"]
     assert (stored(server.uri, "a"), stored(server.uri, "b")) == ([2.0], [2.0])
-    (segment,) = tmp_path.glob("spool/rejected/*.seg")
+    (segment,) = tmp_path.glob("spool/rejected/*/*.seg")
     with SegmentReader(segment) as reader:
         (kept,) = reader
     assert ({declared.name for declared in kept.declarations}, len(kept.configs)) == ({"a", "b"}, 1)
@@ -133,7 +133,7 @@ def test_push_sets_it_aside(server: ServerThread, tmp_path: Path, free_port: int
         for number in (0, BAD, 2, 3):
             logger.write("a", y=batch_of(number))
             logger.flush(WAIT)
-    with pytest.raises(RejectedError, match=f"kept in {tmp_path}/spool/rejected: .*its CRC does not match"):
+    with pytest.raises(RejectedError, match=rf"kept in {tmp_path}/spool/rejected/run-\w+: .*its CRC does not match"):
         push(tmp_path / "spool", server.uri)
     assert stored(server.uri) == [0, 2, 3]
     assert push(tmp_path / "spool", server.uri) == 0

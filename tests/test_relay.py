@@ -17,9 +17,9 @@ from streamvis import relay as relay_module
 from streamvis.client import Client
 from streamvis.errors import StreamvisError, UnavailableError, UsageError
 from streamvis.logger import DataLogger
+from streamvis.push import push
 from streamvis.records import Ack, Batch
 from streamvis.relay import RelayLink
-from streamvis.sender import push
 from streamvis.server.run import ServerThread, serving
 
 WAIT = 30.0

@@ -19,8 +19,8 @@ from streamvis.client import Client
 from streamvis.errors import MalformedError
 from streamvis.heartbeat import INTERVAL, STALL_SECONDS, Heartbeat
 from streamvis.logger import DataLogger
+from streamvis.push import push
 from streamvis.records import Batch, Report, RunInfo, Size, Status, Usage
-from streamvis.sender import push
 from streamvis.server.checks import BatchChecker
 from streamvis.server.run import serving
 from streamvis.server.runs import PATIENCE, run_infos

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamvis import delivery, sender
+from streamvis import delivery
 from streamvis.client import Client
 from streamvis.errors import BufferFullError, SpoolError
 from streamvis.logger import DataLogger
-from streamvis.sender import push
+from streamvis.push import push
 from streamvis.server.run import serving
 from streamvis.spool import leftovers
 from streamvis.testing.loggers import held_server, stored, unused_port
@@ -278,7 +278,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_what_a_silent_server_has_not_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     """A server that is connected and says nothing is away as well, after a few seconds."""
     program = """
-from streamvis import delivery, sender
+from streamvis import delivery
 delivery.COPY_AFTER = 0.1
 for step in range(200):
     logger.write("loss", x=step)
@@ -336,7 +336,7 @@ def test_pushes_at_once_store_everything_once(tmp_path: Path) -> None:
 
 def test_pushes_that_do_not_see_each_other_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever deletes a spool has sent all of it: the others lack nothing, and do not say so."""
-    monkeypatch.setattr(sender, "claim", lambda _: None)
+    monkeypatch.setattr("streamvis.push.claim", lambda _: None)
     for writer in range(10):
         _leave(tmp_path / "spool", 5, f"loss{writer}")
     with serving() as server:

@@ -70,9 +70,10 @@ def purge(uri: str, scope: str, names: tuple[str, ...], as_json: bool) -> None:
 def push(spool: str, uri: str, as_json: bool) -> None:
     """Sends what loggers left in a spool.
 
-    What they wrote while no server answered. A second push of the same adds nothing.
+    What they wrote while no server answered. A second push of the same adds nothing. SPOOL/rejected holds what a
+    server refused; when the reason is gone, a push of that directory stores it.
     """
-    from streamvis.sender import push as send
+    from streamvis.push import push as send
 
     with _status(f"sending {spool} to {uri}"):
         sent = send(Path(spool), uri)
