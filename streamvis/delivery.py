@@ -92,6 +92,7 @@ class Delivery:
         self.stuck = False  # neither the server nor the disk takes what is in memory
         self._offered_at: deque[tuple[int, float]] = deque()  # of outstanding batches, at most one a second
         self._losses: list[Loss] = []
+        self._lost: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.next_connect = 0.0
         self._begin_writer()
@@ -198,6 +199,11 @@ class Delivery:
         taken, self._losses = [*self._losses, *self._spool.take_losses()], []
         return taken
 
+    def take_lost(self) -> Counter[str]:
+        """What these held, since the last call: points by name, and configs."""
+        taken, self._lost = self._lost + self._spool.take_lost(), Counter()
+        return taken
+
     def _spill(self) -> None:
         """Copies the outbox to the spool, all of it or nothing. Raises BufferFullError or SpoolError."""
         try:
@@ -257,6 +263,7 @@ class Delivery:
             return None
         self._set_aside.add(first.number)
         self._outbox.replace_first(_emptied(first))
+        self._spool.release(first)
         self._reconnect(now)
         return first, dict.fromkeys(_handles(first), str(error))
 
@@ -320,6 +327,7 @@ class Delivery:
         self._acknowledged = settled.batch.number
         self._set_aside.discard(self._acknowledged)
         self._forget_times()
+        self._spool.release(settled.batch)
         self._spool.acknowledge(self._acknowledged)
         if self._away:
             self._away = False
@@ -374,6 +382,7 @@ class Delivery:
         rest: Iterable[Batch] = iter(lambda: self._read(old), None) if not old.empty else kept
         spool_it = not old.empty
         for batch in rest:
+            old.release(batch)
             renumbered = replace(batch, writer=self._writer, number=self._last_number + 1)
             self._last_number += 1
             if spool_it:
@@ -381,16 +390,18 @@ class Delivery:
             else:
                 self._outbox.add(renumbered)
         self._set_aside.clear()
-        self._losses += old.take_losses()
-        old.discard()
+        old.acknowledge(old.last)
         old.close()
+        self._losses += old.take_losses()
+        self._lost += old.take_lost()
 
     def _abandon_spool(self, error: StreamvisError) -> None:
         """Leaves a spool that cannot be read where it is and goes on as a new writer."""
         self.counts["errors"] += 1
         _log.error("%s; it is left there, and later points of %r go on without it", error, self._label)
-        self._losses += self._spool.take_losses()
         self._close_spool()
+        self._losses += self._spool.take_losses()
+        self._lost += self._spool.take_lost()
         self._before = self.offered
         self._begin_writer()
         self._set_aside.clear()

@@ -223,7 +223,7 @@ class DataLogger:
 
         writes, points, bytes (encoded), flushes, batches, outstanding (batches not acknowledged), retries, spooled
         (batches), spool_bytes, waiting_writes, waiting_bytes, connected, errors; rejected: name → reason; dropped:
-        name → points that were lost because every buffer was full; sinks: plugin → its points, waiting_points,
+        name → points that are lost, and configs under "config"; sinks: plugin → its points, waiting_points,
         waiting_bytes, lag (seconds), dropped, errors and last_error. Raises StateError before `start`.
         """
         if self._sender is None:

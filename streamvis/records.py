@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -107,6 +108,14 @@ class Batch:
     configs: tuple[Config, ...] = ()
     blocks: tuple[EncodedBlock, ...] = ()
     status: Status | None = None
+
+    def contents(self) -> Counter[str]:
+        """Points by name, and the number of configs by "config"; a topic that it does not declare has no name."""
+        names = {declared.handle: declared.name for declared in self.declarations}
+        held = Counter({"config": len(self.configs)} if self.configs else {})
+        for block in self.blocks:
+            held[names.get(block.topic, "")] += block.k * block.n
+        return held
 
 
 CONFIGS = 0

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -31,7 +31,6 @@ from streamvis.records import CONFIGS, Batch, Config, Declaration
 from streamvis.refused import Refused, only
 from streamvis.relay import open_link
 from streamvis.sinks import Sinks
-from streamvis.spool import Loss
 
 OnFull: TypeAlias = Literal["spool", "block", "raise"]
 
@@ -269,7 +268,7 @@ class Sender:
         self._beat(now)
         self._delivery.pump(now)
         self._refused.hold(now)
-        self._lose_spooled(self._delivery.take_losses())
+        self._lose_spooled()
         self._settle_tickets()
 
     def _take(self, event: _Event, now: float) -> None:
@@ -302,7 +301,9 @@ class Sender:
                 try:
                     self._offer(drained.blocks, configs, now)
                 except Exception:  # a mistake of ours: it may have lost all that this flush took out
-                    self._count_dropped((block.topic, block.points) for block in drained.blocks)
+                    names = self._names()
+                    for block in drained.blocks:
+                        self._count_dropped({names[block.topic]: block.points})
                     raise
                 finally:
                     self._buffer.drained_bytes = 0
@@ -385,41 +386,36 @@ class Sender:
     def _drop(self, batch: Batch, error: StreamvisError) -> None:
         if not batch.blocks and not batch.configs:
             return  # a status alone; there will be others
-        names = [declared.name for declared in batch.declarations]
-        self._count_dropped((block.topic, block.k * block.n) for block in batch.blocks)
-        if batch.configs:
-            self._dropped["config"] += len(batch.configs)
+        lost = batch.contents()
+        self._count_dropped(lost)
         if "dropped" not in self._said:
             self._said.add("dropped")
-            _log.error("points of %r are lost (%s): %s", self._scope, ", ".join(sorted(names)), error)
+            _log.error("points of %r are lost (%s): %s", self._scope, ", ".join(sorted(lost)), error)
 
     def _lose_unreadable(self, unreadable: Unreadable) -> None:
         """Counts what a device did not give, and says so once per name."""
         for handle, (points, reason) in unreadable.items():
             name = self._names()[handle]
-            self._count_dropped([(handle, points)])
+            self._count_dropped({name: points})
             self._counts["errors"] += 1
             if (key := f"unreadable {name}") not in self._said:
                 self._said.add(key)
                 _log.error("%d points of %r are lost, their device does not give them: %s", points, name, reason)
 
-    def _lose_spooled(self, losses: Sequence[Loss]) -> None:
-        """Counts the batches that were on disk and are not any more; which points they held nobody knows."""
-        for loss in losses:
-            self._dropped["spool"] += loss.batches
+    def _lose_spooled(self) -> None:
+        """Counts what was on disk and is not any more, and says where."""
+        for loss in self._delivery.take_losses():
             self._counts["errors"] += 1
-            self._unreported = True
             _log.error("%s; points of %r are among them", loss, self._scope)
+        self._count_dropped(self._delivery.take_lost())
 
     def _names(self) -> dict[int, str]:
         """The name behind each handle."""
         return {handle: name for name, (handle, _) in list(self._buffer.topics.items())}
 
-    def _count_dropped(self, points: Iterable[tuple[int, int]]) -> None:
-        names = self._names()
-        for handle, count in points:
-            self._dropped[names[handle]] += count
-        self._unreported = True
+    def _count_dropped(self, points: Mapping[str, int]) -> None:
+        self._dropped.update(points)
+        self._unreported |= bool(points)
 
     # ---- those who wait, and the end
 
@@ -467,12 +463,14 @@ class Sender:
     def _close(self) -> None:
         if self._buffer.waiting():
             self._flush(time.monotonic())
-        for batch in (lost := self._delivery.close()):
+        lost = self._delivery.close()
+        self._lose_spooled()
+        for batch in lost:
             self._drop(batch, SpoolError("the program ends, and neither the server nor the disk has taken them"))
         for ticket in [*self._tickets, *(event for event in _taken(self._events) if isinstance(event, _Ticket))]:
             self._settle(ticket)
-        if self._delivery.outstanding and not lost:
-            path = self._delivery.spool_path
+        path = self._delivery.spool_path
+        if self._delivery.outstanding and path.exists():
             push_it = f"streamvis push {path} {self._options.uri}"
             _log.warning("points of %r wait for the server in %s: `%s`", self._scope, path, push_it)
         self._close_refused()

@@ -18,8 +18,9 @@ import struct
 import time
 import uuid
 import zlib
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -75,6 +76,7 @@ class _Segment:
     last: int  # the number of its last batch
     size: int
     damaged: bool = False
+    held: Counter[str] = field(default_factory=Counter)  # what was added and not released, as of `Batch.contents`
 
 
 class Spool:
@@ -96,6 +98,7 @@ class Spool:
         self._absent = 0  # unread batches up to this number are in no file
         self._noted = 0  # those up to this one have been told
         self._losses: list[Loss] = []
+        self._lost: Counter[str] = Counter()
         self._acknowledged = 0
         self._renew_at = 0.0
         self.last = 0
@@ -153,6 +156,7 @@ class Spool:
         segment = self._segments[-1]
         segment.last = self.last = batch.number
         segment.size += len(record)
+        segment.held.update(batch.contents())
 
     def read(self) -> Batch | None:
         """The next unread batch, or None when all have been read.
@@ -177,6 +181,11 @@ class Spool:
         taken, self._losses = self._losses, []
         return taken
 
+    def take_lost(self) -> Counter[str]:
+        """What went with it since the last call, as of `Batch.contents`: all that was added and never released."""
+        taken, self._lost = self._lost, Counter()
+        return taken
+
     def hold(self, now: float) -> None:
         """Tells other hosts, from time to time, that this process still uses the spool. `now` is monotonic seconds."""
         if self._segments and now >= self._renew_at:
@@ -194,6 +203,12 @@ class Spool:
         self._close_reader()
         self._read = self._acknowledged
 
+    def release(self, batch: Batch) -> None:
+        """What this batch holds is stored, or kept elsewhere: it is not lost with the spool."""
+        segment = next((segment for segment in self._segments if segment.last >= batch.number), None)
+        if segment is not None:
+            segment.held -= batch.contents()
+
     def acknowledge(self, number: int) -> None:
         """Forgets the batches up to that number; deletes segments that hold nothing else, if the disk lets it."""
         self._acknowledged = max(self._acknowledged, number)
@@ -202,12 +217,15 @@ class Spool:
         while self._segments and self._segments[0].last <= self._acknowledged:
             if len(self._segments) == 1:
                 self._let_go()
+            self._lost += self._segments[0].held
             self._remove(self._segments.pop(0))
         if not self._segments and self.path.exists():
             shutil.rmtree(self.path, ignore_errors=True)
 
     def discard(self) -> None:
-        """Forgets everything."""
+        """Forgets everything, of which nothing is lost."""
+        for segment in self._segments:
+            segment.held.clear()
         self.acknowledge(self.last)
 
     def clear(self) -> None:
@@ -221,6 +239,7 @@ class Spool:
     def close(self) -> None:
         """Closes the files; what is unacknowledged stays on disk, without an owner. Raises SpoolError."""
         self._close_reader()
+        self._lose_absent_files()
         try:
             self._close_segment()
         except OSError as error:
@@ -228,6 +247,18 @@ class Spool:
         finally:
             with contextlib.suppress(OSError):  # where the folder could not be made there is no such file
                 (self.path / _OWNER).unlink()
+
+    def _lose_absent_files(self) -> None:
+        first, kept = max(self._acknowledged, self._noted) + 1, list[_Segment]()
+        for segment in self._segments:
+            if segment.path.exists():
+                kept.append(segment)
+            else:
+                self._lost += segment.held
+                if first <= segment.last:
+                    self._losses.append(Loss(segment.path, first, segment.last))
+            first = max(first, segment.last + 1)
+        self._segments = kept
 
     # ---- writing
 

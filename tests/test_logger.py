@@ -344,7 +344,7 @@ def test_what_neither_server_nor_disk_takes_is_a_counted_loss_at_the_end(
     said = [record.getMessage() for record in caplog.records]
     assert ["stay in memory: cannot write to the spool" in said[0], "are kept in memory" in said[1]] == [True, True]
     assert said[2:] == [
-        "points of 'run' are lost (a): the program ends, and neither the server nor the disk has taken them"
+        "points of 'run' are lost (a, config): the program ends, and neither the server nor the disk has taken them"
     ]
 
 

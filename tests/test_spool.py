@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,12 +21,20 @@ from hypothesis import strategies as st
 from streamvis import spool as spool_module
 from streamvis.codec import EncodedBlock
 from streamvis.errors import BufferFullError, SpoolError
-from streamvis.records import Batch
+from streamvis.records import Batch, Config, Declaration
 from streamvis.spool import Loss, Spool, leftovers
 
 
 def _batch(number: int, size: int = 10) -> Batch:
     return Batch("w", number, blocks=(EncodedBlock(1, 0, 1, 1, b"", bytes([number % 256]) * size, 0),))
+
+
+def _named(number: int) -> Batch:
+    """As many points of a as its number, and of one other name."""
+    names = ("a", f"b{number % 3}")
+    declared = tuple(Declaration(handle, "run", name, ("x",)) for handle, name in enumerate(names, 1))
+    blocks = tuple(EncodedBlock(handle, 0, 1, number, b"", bytes(10), 0) for handle in (1, 2))
+    return Batch("w", number, declared, (Config("run", {}),), blocks)
 
 
 def _numbers(spool: Spool) -> list[int]:
@@ -153,6 +163,58 @@ def test_damage_costs_the_batches_that_it_hits_and_no_other(
     if damage in ("flip", "delete", "twice"):
         assert (root / "damaged").exists() == (damage == "flip")
     spool.close()
+
+
+@given(
+    acknowledged=st.integers(0, 8),
+    segment_bytes=st.sampled_from([1, 250, 10_000]),
+    damage=st.tuples(st.integers(0, 7), st.booleans(), st.booleans()),
+)
+def test_what_goes_with_a_file_is_counted_by_name(
+    tmp_path_factory: pytest.TempPathFactory, acknowledged: int, segment_bytes: int, damage: tuple[int, bool, bool]
+) -> None:
+    """All that was added and neither acknowledged before nor read afterwards, whenever files are damaged or deleted."""
+    hit, gone, rewound = damage
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool_module, "SEGMENT_BYTES", segment_bytes)
+        spool = Spool(tmp_path_factory.mktemp("spool"), "w", 1 << 20)
+        added = {number: _named(number) for number in range(1, 9)}
+        for batch in added.values():
+            spool.append(batch)
+    left = Counter[str]()
+    for batch in added.values():
+        left += batch.contents()
+
+    def acknowledge(batch: Batch) -> None:
+        nonlocal left
+        left -= batch.contents()
+        spool.release(batch)
+        spool.acknowledge(batch.number)
+
+    for batch in itertools.islice(iter(spool.read, None), acknowledged):
+        acknowledge(batch)
+    segments = sorted(spool.path.glob("*.seg"))
+    if segments:
+        segment = segments[hit % len(segments)]
+        segment.unlink() if gone else segment.write_bytes(b"?" * segment.stat().st_size)
+    if rewound:
+        spool.rewind()
+    for batch in iter(spool.read, None):
+        acknowledge(batch)
+    assert spool.take_lost() == left
+    assert not spool.take_lost()
+    spool.close()
+
+
+def test_what_is_gone_when_the_spool_is_closed_is_lost(tmp_path: Path) -> None:
+    """Nobody will read it any more."""
+    spool = Spool(tmp_path, "w", 1 << 20)
+    for number in (1, 2):
+        spool.append(_named(number))
+    shutil.rmtree(tmp_path)
+    spool.close()
+    assert spool.take_lost() == _named(1).contents() + _named(2).contents()
+    assert [(loss.first, loss.last) for loss in spool.take_losses()] == [(1, 2)]
 
 
 def test_a_loss_is_told_with_its_place(tmp_path: Path) -> None:

@@ -144,12 +144,26 @@ def test_a_spool_deleted_underneath_is_a_counted_loss_and_logging_goes_on(
             logger.write("loss", x=5)
             logger.flush(30)
             assert stored(server.uri, "loss")["x"] == [3, 4, 5]
-            assert logger.stats()["dropped"] == {"spool": 3}
+            assert logger.stats()["dropped"] == {"loss": 3}
     (message,) = _messages(caplog)
     assert (
         "0001.seg is gone: batches 1 to 3 are lost, unless a push has sent them; points of 'run' are among them"
         in message
     )
+
+
+def test_a_spool_that_is_gone_at_the_end_is_a_counted_loss(
+    make: Callable[..., DataLogger], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The logger does not promise what nobody can push."""
+    with make(f"127.0.0.1:{unused_port()}") as logger:
+        logger.write("loss", x=np.arange(3))
+        logger.write_config({"lr": 1})
+        logger.flush(30)
+        shutil.rmtree(tmp_path / "spool")
+    assert logger.stats()["dropped"] == {"loss": 3, "config": 1}
+    (message,) = _messages(caplog)
+    assert "damaged or gone: batch 1 is lost" in message
 
 
 def _flush_until_lost(logger: DataLogger) -> None:
