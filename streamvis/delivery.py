@@ -13,7 +13,7 @@ import contextlib
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -371,29 +371,39 @@ class Delivery:
 
     def _renew(self, reason: str) -> None:
         """Goes on as a new writer, whose first batch is the first that is not acknowledged."""
-        old, kept = self._spool, self._outbox.batches
+        old, kept, offered = self._spool, self._outbox.batches, self.offered
         self._before += self._acknowledged
         self._begin_writer()
         self.counts["errors"] += 1
         _log.error("%s: its data was wiped or restored; going on as %s", reason, self._writer)
         self._outbox.clear()
         self._disconnect()
-        old.rewind()
-        rest: Iterable[Batch] = iter(lambda: self._read(old), None) if not old.empty else kept
-        spool_it = not old.empty
-        for batch in rest:
-            old.release(batch)
-            renumbered = replace(batch, writer=self._writer, number=self._last_number + 1)
-            self._last_number += 1
-            if spool_it:
-                self._spool.append(renumbered)
-            else:
-                self._outbox.add(renumbered)
+        if old.empty:
+            for batch in kept:
+                self._outbox.add(self._renumbered(batch))
+        else:
+            try:
+                self._copy_spool(old)
+            except (BufferFullError, SpoolError) as error:
+                _log.error("%s; `streamvis push %s` sends what it keeps of %r", error, old.path, self._label)
+                self._spool.clear()
+                self._last_number, self._before = 0, offered
         self._set_aside.clear()
-        old.acknowledge(old.last)
         old.close()
         self._losses += old.take_losses()
         self._lost += old.take_lost()
+
+    def _renumbered(self, batch: Batch) -> Batch:
+        self._last_number += 1
+        return replace(batch, writer=self._writer, number=self._last_number)
+
+    def _copy_spool(self, old: Spool) -> None:
+        """All of it or nothing. Raises BufferFullError or SpoolError."""
+        old.rewind()
+        for batch in iter(lambda: self._read(old), None):
+            self._spool.append(self._renumbered(batch))
+            old.release(batch)
+        old.acknowledge(old.last)
 
     def _abandon_spool(self, error: StreamvisError) -> None:
         """Leaves a spool that cannot be read where it is and goes on as a new writer."""

@@ -197,6 +197,39 @@ def test_a_damaged_spool_of_a_running_logger_costs_what_was_damaged(
 # ---- full disks
 
 
+def test_a_wiped_server_and_a_full_disk_cost_no_point(
+    make: Callable[..., DataLogger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    """What cannot be copied for the new writer stays where it is, for a push; later points are stored at once."""
+    port, full, write = unused_port(), False, os.write
+
+    def write_if_there_is_room(file: int, data: memoryview) -> int:
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", write_if_there_is_room)
+    with make(f"127.0.0.1:{port}") as logger:
+        with serving(port=port):
+            logger.write("loss", x=0)
+            logger.flush(30)
+        for step in range(1, 4):
+            logger.write("loss", x=step)
+            logger.flush(30)
+        (left,) = (tmp_path / "spool").iterdir()
+        full = True
+        with serving(port=port) as server:
+            wait_until(lambda: logger.stats()["errors"], 60)
+            logger.write("loss", x=4)
+            logger.flush(30)
+            wait_until(lambda: logger.stats()["outstanding"] == 0, 60)
+            assert stored(server.uri, "loss")["x"] == [4]
+            full = False
+            assert push(left, server.uri) == 3
+            assert sorted(stored(server.uri, "loss")["x"]) == [1, 2, 3, 4]
+    assert logger.stats()["dropped"] == {}
+
+
 def test_a_disk_that_fills_midway_and_empties_again_costs_nothing(
     make: Callable[..., DataLogger], monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
