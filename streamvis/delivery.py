@@ -13,7 +13,7 @@ import contextlib
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -389,7 +389,7 @@ class Delivery:
                 self._spool.clear()
                 self._last_number, self._before = 0, offered
         self._set_aside.clear()
-        old.close()
+        self._close_spool(old)
         self._losses += old.take_losses()
         self._lost += old.take_lost()
 
@@ -409,7 +409,7 @@ class Delivery:
         """Leaves a spool that cannot be read where it is and goes on as a new writer."""
         self.counts["errors"] += 1
         _log.error("%s; it is left there, and later points of %r go on without it", error, self._label)
-        self._close_spool()
+        self._close_spool(self._spool)
         self._losses += self._spool.take_losses()
         self._lost += self._spool.take_lost()
         self._before = self.offered
@@ -422,12 +422,12 @@ class Delivery:
         """Closes the link; what is unacknowledged is on disk afterwards, but for those given: the disk takes none."""
         self._disconnect()
         self.secure()
-        self._close_spool()
+        self._close_spool(self._spool)
         return self._outbox.batches if self.stuck else ()
 
-    def _close_spool(self) -> None:
+    def _close_spool(self, spool: Spool) -> None:
         try:
-            self._spool.close()
+            spool.close()
         except SpoolError as error:
             self.counts["errors"] += 1
             _log.error("%s; points of %r may be missing there", error, self._label)

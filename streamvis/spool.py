@@ -470,15 +470,26 @@ def segment_files(path: Path) -> list[Path]:
 
 def claim(path: Path) -> None:
     """Says that this process uses the spool, in a file of its directory. Raises OSError."""
-    (path / _OWNER).write_text(f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}")
+    owner, mine = path / _OWNER, f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}"
+    if _read_owner(path) == mine:
+        os.utime(owner)  # to write it again on a full disk would be to empty it
+    else:
+        owner.write_text(mine)
+
+
+def _read_owner(path: Path) -> str:
+    try:
+        return (path / _OWNER).read_text()
+    except (OSError, ValueError):
+        return ""
 
 
 def _in_use(path: Path) -> bool:
     """Whether the process that last claimed it still runs; of another host, whether it did so within a minute."""
     try:
-        host, pid, started = (path / _OWNER).read_text().split()
+        host, pid, started = _read_owner(path).split()
         number = int(pid)
-    except (OSError, ValueError):
+    except ValueError:
         return False
     if host != socket.gethostname():
         return time.time() - _changed(path / _OWNER) < CLAIM_SECONDS
