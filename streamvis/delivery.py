@@ -177,10 +177,16 @@ class Delivery:
             return self.next_connect if self.outstanding else None
         return self._heard + (ANSWER_TIMEOUT if self._copied else COPY_AFTER) if self._outbox.in_flight else None
 
+    def _forget_acknowledged(self) -> None:
+        """Lets the spool forget what was acknowledged, now that whoever took a refusal has dealt with it."""
+        if self._spool.acknowledged < self._acknowledged:
+            self._spool.acknowledge(self._acknowledged)
+
     # ---- taking batches
 
     def offer(self, batch: Batch) -> None:
         """Takes a batch and numbers it. Raises BufferFullError or SpoolError, and then has not taken it."""
+        self._forget_acknowledged()
         batch = replace(batch, writer=self._writer, number=self._last_number + 1)
         if self.has_room:
             self._outbox.add(batch)
@@ -219,6 +225,7 @@ class Delivery:
 
     def pump(self, now: float) -> None:
         """Connects when it is time to, and sends what the server can take."""
+        self._forget_acknowledged()
         self._spool.hold(now)
         if self._link is None and self.outstanding and now >= self.next_connect:
             self._connect(now)
@@ -237,7 +244,11 @@ class Delivery:
             self._on_lost(UnavailableError(f"the server has not answered for {ANSWER_TIMEOUT:.0f} s"), now)
 
     def take(self, event: LinkEvent, now: float) -> Refusal | None:
-        """Applies what a link reported; gives what the server refused for good, if that is what it says."""
+        """Applies what a link reported; gives what the server refused for good, if that is what it says.
+
+        The spool keeps that until the next call: whoever cannot keep it elsewhere calls `close`, and nothing else.
+        """
+        self._forget_acknowledged()
         if self._link is None or event.link != self._links:
             return None
         if isinstance(event, Answer):
@@ -328,7 +339,6 @@ class Delivery:
         self._set_aside.discard(self._acknowledged)
         self._forget_times()
         self._spool.release(settled.batch)
-        self._spool.acknowledge(self._acknowledged)
         if self._away:
             self._away = False
             _log.warning("the server answers again; sending what was kept of %r", self._label)

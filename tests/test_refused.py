@@ -16,9 +16,10 @@ from streamvis import sender as sender_module
 from streamvis.client import Client
 from streamvis.codec import EncodedBlock, encode
 from streamvis.columns import Block
-from streamvis.errors import MalformedError, RejectedError
+from streamvis.errors import MalformedError, RejectedError, SpoolError
 from streamvis.logger import DataLogger
 from streamvis.push import push
+from streamvis.refused import Refused
 from streamvis.server.checks import BatchChecker
 from streamvis.server.run import ServerThread, serving
 from streamvis.spool import SegmentReader
@@ -235,3 +236,35 @@ def test_many_refused_names_are_one_line(
     assert ["name0, name1, name2, name3, name4 and 95 more: " in record.getMessage() for record in caplog.records] == [
         True
     ]
+
+
+def test_a_push_that_cannot_keep_what_is_refused_keeps_the_spool(
+    server: ServerThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    """Also when the server has stored the rest: the next push is told again, and keeps it then."""
+    with make(server.uri, tmp_path) as logger:
+        logger.write("loss", y=1.0, x=1)
+    monkeypatch.setattr("streamvis.spool.SEGMENT_BYTES", 1)
+    with make(f"127.0.0.1:{free_port}", tmp_path) as logger:
+        for y in (1.0, 2.0):
+            logger.write("a", y=y)
+            logger.write("loss", y=2.0)
+            logger.flush(WAIT)
+
+    def refuse(*_: object) -> None:
+        raise SpoolError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Refused, "keep", refuse)
+        with pytest.raises(SpoolError, match="no space left"):
+            push(tmp_path / "spool", server.uri)
+    assert list(tmp_path.glob("spool/run-*/*.seg"))
+    with pytest.raises(RejectedError, match="declares y"):
+        push(tmp_path / "spool", server.uri)
+    assert not list(tmp_path.glob("spool/run-*"))
+    with Client(server.uri) as client:
+        client.delete("run", ["loss"])
+    assert push(tmp_path / "spool" / "rejected", server.uri) == 2
+    with Client(server.uri) as client:
+        assert client.fetch("run", "loss")["run", "loss", 0]["y"].tolist() == [2.0, 2.0]
+        assert client.fetch("run", "a")["run", "a", 0]["y"].tolist() == [1.0, 2.0]

@@ -106,7 +106,7 @@ def test_a_push_tells_both_what_was_damaged_and_what_was_refused(tmp_path: Path)
         ):
             push(tmp_path / "spool", server.uri)
         assert stored(server.uri, "loss") == {"y": [1]}
-    assert list((tmp_path / "spool" / "rejected").glob("*.seg"))
+    assert list((tmp_path / "spool" / "rejected").glob("*/*.seg"))
 
 
 def test_the_command_says_in_one_line_what_is_damaged(tmp_path: Path) -> None:
