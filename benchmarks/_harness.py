@@ -40,8 +40,9 @@ def disk_directory() -> Iterator[Path]:
 SERVER = """
 import math, sys, time
 from streamvis.__main__ import main
-from streamvis.storage import SqliteStore
+from streamvis.storage import SqliteStore, sqlite
 """
+PAGES = "sqlite._PAGE_SIZE = {}"
 UNCOMPACTED = "SqliteStore.compact = lambda store: math.inf"
 SLOW = """
 append = SqliteStore.append
@@ -51,14 +52,18 @@ SqliteStore.append = lambda *arguments: time.sleep({}) or append(*arguments)
 
 @contextmanager
 def data_server(
-    directory: Path | None = None, *, compact: bool = True, commit_seconds: float = 0.0
+    directory: Path | None = None, *, compact: bool = True, commit_seconds: float = 0.0, page_bytes: int = 0
 ) -> Iterator[Server]:
     """`streamvis grpc-serve` on the store in that directory, or on a fresh one, which is deleted afterwards.
 
-    Without compaction, or with commits that take so much longer, if asked for.
+    Without compaction, with commits that take so much longer, or a fresh one with pages of that size, if asked for.
     """
     with disk_directory() if directory is None else nullcontext(directory) as place:
-        changes = [*([] if compact else [UNCOMPACTED]), *([SLOW.format(commit_seconds)] if commit_seconds else [])]
+        changes = [
+            *([] if compact else [UNCOMPACTED]),
+            *([SLOW.format(commit_seconds)] if commit_seconds else []),
+            *([PAGES.format(page_bytes)] if page_bytes else []),
+        ]
         program = ["-c", "\n".join([SERVER, *changes, "main()"])] if changes else ["-m", "streamvis"]
         command = [sys.executable, *program, "grpc-serve", f"{place}/data", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -1,4 +1,10 @@
-"""P4: long series written in small blocks, fetched before and after compaction, beside raw bytes through gRPC."""
+"""P4: long series written in small blocks, fetched before and after compaction, beside raw bytes through gRPC.
+
+Where it goes after compaction, as processor time for a gigabyte of columns: the client 1.4 s, a quarter of which puts
+shuffled bytes together and a tenth checks CRCs; the server 1.1 s, a third of which copies and a quarter reads the file.
+Mapping the file into memory took 0.13 s off the server, and would count the file as its memory; receiving ahead in a
+thread of its own took nothing off two cores that were both busy.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +28,8 @@ from streamvis.testing import StoreStream, append, loss
 ROWS, BLOCK, BATCH = 1_000_000, 50, 100
 X, Y = np.arange(ROWS), np.random.default_rng(0).random(ROWS)
 MESSAGE, MESSAGES = bytes(1 << 20), 64
-SERIES = 5
-"""Each of them with ROWS rows; 50 take as long per row, and minutes to write."""
+SERIES = 50
+"""Each of them with ROWS rows."""
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ from streamvis.errors import (
     UsageError,
 )
 from streamvis.records import Batch, Config, Declaration, Size, Status, Usage
-from streamvis.storage import MemoryStore, SqliteStore, Store, Submission, compactor, open_store
+from streamvis.storage import MemoryStore, SqliteStore, Store, Submission, compactor, open_store, sqlite
 from streamvis.storage.compaction import FAN_OUT
 from streamvis.storage.rules import merge
 from streamvis.testing import StoreContract, StoreStream, append, loss, pages, points, read, series
@@ -547,9 +547,15 @@ def test_commits_survive_a_power_cut(store: SqliteStore) -> None:
         assert found == {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": 0, "page_size": 4096}
 
 
-def test_the_wal_stays_small_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("limit", "count", "commits"),
+    [(1 << 20, 12_000, 100), (sqlite.WAL_LIMIT, 500_000, 60)],
+    ids=["a small limit", "the real one"],
+)
+def test_the_wal_stays_small_under_load(
+    limit: int, count: int, commits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Beside checkpoints from another thread and readers, the committing thread starts the WAL over at its limit."""
-    limit = 1 << 20
     monkeypatch.setattr("streamvis.storage.sqlite.WAL_LIMIT", limit)
     store, stream, stop = SqliteStore(tmp_path / "data"), StoreStream(), Event()
     topic = append(store, stream.next(declare=[loss()])).topics[0].id
@@ -562,8 +568,9 @@ def test_the_wal_stays_small_under_load(tmp_path: Path, monkeypatch: pytest.Monk
     thread = Thread(target=beside)
     thread.start()
     largest = 0
-    for n in range(100):
-        append(store, stream.next(points(*range(n, 12_000), 3)))
+    block = wide_points(0, count)
+    for _ in range(commits):
+        append(store, stream.next(block))
         largest = max(largest, (tmp_path / "data.sqlite-wal").stat().st_size)
     stop.set()
     thread.join()
