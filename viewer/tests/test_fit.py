@@ -90,7 +90,8 @@ def test_a_small_plot_has_few_ticks_and_a_short_title(visit: Visit) -> None:
 LABELS = """(([low, high, desired]) => {
   const axis = model.left[0];
   const {major} = axis.ticker.get_ticks_no_defaults(low, high, 0, desired);
-  return axis.formatter.doFormat(major, {loc: 0});
+  const shown = axis.formatter.format_graphics(major, {loc: 0});
+  return shown.map(({text, base, expo}) => text ?? `${base.text}^${expo.text}`);
 })(argument)"""
 
 
@@ -128,6 +129,7 @@ def test_ticks_are_written_shortly_and_exactly(visit: Visit, ticks: list[float],
         (0.05, 3, 6, ["0.05", "0.1", "0.2", "0.5", "1", "2"]),
         (2, 60, 6, ["2", "5", "10", "20", "50"]),
         (3, 12, 2, ["5", "10"]),
+        (1.5, 8, 6, ["2", "5"]),
         (0.02, 30, 6, ["0.03", "0.1", "0.3", "1", "3", "10", "30"]),
         (0.5, 50_000, 6, ["10^0", "10^1", "10^2", "10^3", "10^4"]),
         (1e-5, 1.5e-3, 6, ["1e-5", "2e-5", "5e-5", "1e-4", "2e-4", "5e-4", "0.001"]),

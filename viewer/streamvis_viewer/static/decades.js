@@ -4,6 +4,7 @@
 import {tickTexts} from "./numbers.js";
 
 const {LogTicker} = Bokeh.require("models/tickers/log_ticker");
+const {BasicTickFormatter} = Bokeh.require("models/formatters/basic_tick_formatter");
 const {LogTickFormatter} = Bokeh.require("models/formatters/log_tick_formatter");
 
 const LEAST = 0.7; // powers of ten; an axis that spans less hardly differs from a linear one
@@ -28,8 +29,22 @@ export class DecadeTicker extends LogTicker {
 
 /** Powers of ten as such, where the ticks are no others. */
 export class DecadeFormatter extends LogTickFormatter {
+  #others = new EachFormatter();
+
   doFormat(ticks, opts) {
-    const pure = ticks.every(tick => Number.isInteger(Number(Math.log10(tick).toFixed(9))));
-    return pure ? super.doFormat(ticks, opts) : ticks.flatMap(tick => tickTexts([tick]));
+    return arePowers(ticks) ? super.doFormat(ticks, opts) : this.#others.doFormat(ticks, opts);
+  }
+
+  /** What axes show. */
+  format_graphics(ticks, opts) {
+    return arePowers(ticks) ? super.format_graphics(ticks, opts) : this.#others.format_graphics(ticks, opts);
   }
 }
+
+class EachFormatter extends BasicTickFormatter {
+  doFormat(ticks) {
+    return ticks.flatMap(tick => tickTexts([tick]));
+  }
+}
+
+const arePowers = ticks => ticks.every(tick => Number.isInteger(Number(Math.log10(tick).toFixed(9))));
