@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pyarrow import parquet
@@ -145,6 +145,7 @@ def test_labels_are_unique_beside_the_key(columns: list[str]) -> None:
     st.text(st.characters(codec="utf-8"), max_size=8),
     st.integers(1, 5),
 )
+@example(np.zeros(2), "\r", 1)
 def test_csv_brings_every_value_back(values: np.ndarray, name: str, rows: int) -> None:  # type: ignore[type-arg]
     """Whatever the dtype, the name and the size of the pieces: a value read in its dtype is the value written."""
     text = csv_header(["v"]) + "".join(csv_lines(("run", name, 3), {"v": values}, ["v"], rows))

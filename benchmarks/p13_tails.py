@@ -1,4 +1,4 @@
-"""P12: what a commit waits for beside continuous load, checkpoints, compaction and a large purge.
+"""P13: what a commit waits for beside continuous load, checkpoints, compaction and a large purge.
 
 Ten writers send 5,000 small blocks a second in batches of a hundred, and each waits for none but its own answers. The
 yardstick writes a batch's bytes to a file and waits for the disk, at the same pace.
@@ -35,10 +35,10 @@ def main() -> None:
         with _watched(server) as sizes:
             _load(writers)
         _report("under load", writers, yardstick)
-        show("P12 largest write-ahead log", max(sizes) / 1e6, "MB", at_most=2 * 67)
+        show("P13 largest write-ahead log", max(sizes) / 1e6, "MB", at_most=2 * 67)
         age, small = _small(server.directory / "data.sqlite")
-        show("P12 oldest block of one write, of what is stored", age, "s", at_most=10)
-        show("P12 blocks of one write, of what is stored", small * 100, "%")
+        show("P13 oldest block of one write, of what is stored", age, "s", at_most=10)
+        show("P13 blocks of one write, of what is stored", small * 100, "%")
         for number in range(0, WRITERS, 2):
             client.delete(f"run{number}")
             client.purge(f"run{number}")
@@ -147,7 +147,7 @@ def _report(when: str, writers: list[Writer], yardstick: list[float]) -> None:
     waits = np.concatenate([writer.waits for writer in writers]) * 1e3
     for name, part in (("median", 0.5), ("p99", 0.99), ("longest", 1.0)):
         peer = "disk alone", float(np.quantile(yardstick, part)) * 1e3
-        show(f"P12 sent to durable {when}, {name}", float(np.quantile(waits, part)), "ms", peer=peer)
+        show(f"P13 sent to durable {when}, {name}", float(np.quantile(waits, part)), "ms", peer=peer)
 
 
 if __name__ == "__main__":
