@@ -540,9 +540,12 @@ def test_threads_that_write_while_it_stops_lose_nothing(make: Make, server: Serv
         assert len(stored(server.uri)) - before == sum(written)
 
 
-def test_a_writer_that_waits_for_room_is_told_of_the_end(tmp_path: Path, wait_until: Wait) -> None:
+def test_a_writer_that_waits_for_room_is_told_of_the_end(
+    server: ServerThread, tmp_path: Path, wait_until: Wait
+) -> None:
     """It does not wait for ever for a server that never answers; what it had written is spooled."""
     told: list[StateError] = []
+    written = []
     with deaf_server() as uri:
         logger = DataLogger(
             "run", uri, spool_dir=tmp_path / "spool", on_full="block", max_host_bytes=1 << 20, stop_timeout=0.3
@@ -553,6 +556,7 @@ def test_a_writer_that_waits_for_room_is_told_of_the_end(tmp_path: Path, wait_un
             try:
                 while True:
                     logger.write("loss", x=values)
+                    written.append(len(values))
             except StateError as error:
                 told.append(error)
 
@@ -561,9 +565,11 @@ def test_a_writer_that_waits_for_room_is_told_of_the_end(tmp_path: Path, wait_un
         wait_until(lambda: logger._needs_room, WAIT)
         logger.stop()
         thread.join(WAIT)
+        wait_until(lambda: logger._sender is None or logger._sender._ended.is_set(), WAIT)
     assert not thread.is_alive()
     assert "has been stopped" in str(told[0])
-    wait_until(lambda: logger.stats()["spool_bytes"] >= 1 << 20, WAIT)
+    push(tmp_path / "spool", server.uri)
+    assert len(stored(server.uri)) == sum(written) > 0
 
 
 def test_a_logger_that_cannot_start_says_so_and_can_be_started_later(
