@@ -5,7 +5,8 @@ The page feeds such a renderer's data source; its tags say with what, see `stati
 =========  =========================================================================================================
 `points`   a row per point: x, y, z (the third column that is drawn), color
 `lines`    a row per series: xs, ys, color
-`steps`    likewise, with the corners of a staircase; a third tag says where a step is: before, after or center
+`steps`    likewise, with the corners of a staircase, and width and dash; further tags say where a step is (before,
+           after or center), and how wide lines are
 `cells`    a row per point of one series: left, right, bottom, top (halfway to its neighbours), value (the third column)
 =========  =========================================================================================================
 """
@@ -26,7 +27,7 @@ FEED = "streamvis"
 _COLUMNS = {
     "points": ("x", "y", "z", "color"),
     "lines": ("xs", "ys", "color"),
-    "steps": ("xs", "ys", "color"),
+    "steps": ("xs", "ys", "color", "width", "dash"),
     "cells": ("left", "right", "bottom", "top", "value"),
 }
 
@@ -36,7 +37,9 @@ def feeds() -> frozenset[str]:
     return frozenset(_COLUMNS)
 
 
-def fed(key: str, glyph: Glyph, feed: Literal["points", "lines", "steps", "cells"], *more: str) -> GlyphRenderer:
+def fed(
+    key: str, glyph: Glyph, feed: Literal["points", "lines", "steps", "cells"], *more: str | float
+) -> GlyphRenderer:
     """A renderer of a stock glyph that the page feeds; its fields are columns of the feed."""
     source = ColumnDataSource({name: [] for name in _COLUMNS[feed]})
     return GlyphRenderer(data_source=source, glyph=glyph, name=key, tags=[FEED, key, feed, *more])
@@ -44,8 +47,8 @@ def fed(key: str, glyph: Glyph, feed: Literal["points", "lines", "steps", "cells
 
 def step(key: str, line_width: float, alpha: float, mode: str) -> GlyphRenderer:
     """Staircases."""
-    glyph = MultiLine(xs="xs", ys="ys", line_color="color", line_width=line_width, line_alpha=alpha)
-    return fed(key, glyph, "steps", mode)
+    glyph = MultiLine(xs="xs", ys="ys", line_color="color", line_width="width", line_dash="dash", line_alpha=alpha)
+    return fed(key, glyph, "steps", mode, line_width)
 
 
 def heatmap(key: str, alpha: float, palette: str, low: float | None, high: float | None) -> GlyphRenderer:

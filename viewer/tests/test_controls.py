@@ -748,6 +748,11 @@ def test_steps_are_drawn_hidden_and_read_like_lines(view: Open) -> None:
     page.press("l")
     page.wait(lambda: page.model("y_scale.type", "p1") == "LogScale")
     page.sees(1, 3, key="p1")
+    line = page.ink(RUN3, "p1")
+    page.open(f"{page.page.url}&style=l:3:run3")
+    page.wait(lambda: page.ink(RUN3, "p1") > 2 * line)
+    page.open(page.page.url.replace("l:3:run3", "l:dashed:run3"))
+    page.wait(lambda: 0.2 * line < page.ink(RUN3, "p1") < 0.8 * line)
 
 
 def test_steps_are_smoothed_and_count_what_a_log_axis_lacks(browser: Browser, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 // All rows are made anew after every change, which suits some ten thousand points; the layers are for more.
 
 import {placement} from "./axis.js";
+import {DASH_NAMES} from "./canvas.js";
 import {GHOST} from "./layers.js";
 import {PackedSeries} from "./series.js";
 
@@ -15,6 +16,7 @@ class StockLayer {
   #series = new PackedSeries();
   #source;
   #cells;
+  #styled;
   #rows;
   #drawn = []; // what the data source was made of
   #due = 0;
@@ -24,6 +26,7 @@ class StockLayer {
     this.plot_view = plot_view;
     this.#source = renderer.data_source;
     this.#cells = feed === "cells";
+    this.#styled = feed === "steps";
     this.#rows = series => FEEDS[feed](series, ...more);
   }
 
@@ -56,6 +59,16 @@ class StockLayer {
 
   setColors(rgba) {
     this.#series.setColors(rgba);
+    this.#changed();
+  }
+
+  /** What a series' style can change here. */
+  get shape() {
+    return this.#styled ? "line" : "";
+  }
+
+  setStyle(slots, style) {
+    this.#series.setStyle(slots, style);
     this.#changed();
   }
 
@@ -113,14 +126,14 @@ class StockLayer {
 
   /** The series that are to be drawn, with the points of the selected value alone. */
   #shown(vertical, opacity = 1) {
-    const {runs, visible, rgba, arrays, origin} = this.#series;
+    const {runs, visible, rgba, width, dash, arrays, origin} = this.#series;
     const shown = new Map();
     for (let r = 0; r < runs.length; r += 3) {
       const [slot, begin, end] = runs.slice(r, r + 3);
       if (!visible[slot]) continue;
       const [red, green, blue, alpha] = rgba.subarray(4 * slot);
       const color = `rgba(${red}, ${green}, ${blue}, ${alpha / 255 * opacity})`;
-      if (!shown.has(slot)) shown.set(slot, {slot, color, x: [], y: [], rest: []});
+      if (!shown.has(slot)) shown.set(slot, {slot, color, width: width[slot], dash: DASH_NAMES[dash[slot]], x: [], y: [], rest: []});
       const series = shown.get(slot);
       const take = (into, values, from = 0) => values.subarray(begin, end).forEach(value => into.push(value + from));
       take(series.x, arrays.x, origin.x);
@@ -156,7 +169,11 @@ const FEEDS = {
     color: series.map(({color}) => color),
   }),
 
-  steps: (series, mode) => FEEDS.lines(series.map(each => ({...each, ...stairs(each, mode)}))),
+  steps: (series, mode, width) => ({
+    ...FEEDS.lines(series.map(each => ({...each, ...stairs(each, mode)}))),
+    width: series.map(each => each.width * width),
+    dash: series.map(each => each.dash),
+  }),
 
   cells: series => {
     if (!series.length) return {left: [], right: [], bottom: [], top: [], value: []};
