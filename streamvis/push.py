@@ -64,7 +64,7 @@ def _push_one(path: Path, open_link: OpenLink) -> int:
         while delivery.outstanding:
             delivery.pump(time.monotonic())
             missing = delivery.take_losses()
-            losses += missing if path.exists() else []  # else another push has sent it all
+            losses += missing if segment_files(path) else []  # else another push has sent it all
             event = events.get(timeout=ANSWER_TIMEOUT)
             rejection = delivery.take(event, time.monotonic())
             if isinstance(event, Lost) and delivery.away:

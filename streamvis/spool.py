@@ -256,7 +256,7 @@ class Spool:
             else:
                 self._lost += segment.held
                 if first <= segment.last:
-                    self._losses.append(Loss(segment.path, first, segment.last))
+                    self._losses.append(Loss(segment.path, first, segment.last, gone=True))
             first = max(first, segment.last + 1)
         self._segments = kept
 
@@ -472,9 +472,11 @@ def claim(path: Path) -> None:
     """Says that this process uses the spool, in a file of its directory. Raises OSError."""
     owner, mine = path / _OWNER, f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}"
     if _read_owner(path) == mine:
-        os.utime(owner)  # to write it again on a full disk would be to empty it
+        os.utime(owner)
     else:
-        owner.write_text(mine)
+        draft = path / f"{_OWNER}-{os.getpid()}"
+        draft.write_text(mine)
+        draft.replace(owner)  # nobody finds half of it
 
 
 def _read_owner(path: Path) -> str:

@@ -163,7 +163,7 @@ def test_a_spool_that_is_gone_at_the_end_is_a_counted_loss(
         shutil.rmtree(tmp_path / "spool")
     assert logger.stats()["dropped"] == {"loss": 3, "config": 1}
     (message,) = _messages(caplog)
-    assert "damaged or gone: batch 1 is lost" in message
+    assert "is gone: batch 1 is lost" in message
 
 
 def _flush_until_lost(logger: DataLogger) -> None:
@@ -383,7 +383,8 @@ def test_pushes_at_once_store_everything_once(tmp_path: Path) -> None:
 
 def test_pushes_that_do_not_see_each_other_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever deletes a spool has sent all of it: the others lack nothing, and do not say so."""
-    monkeypatch.setattr("streamvis.push.claim", lambda _: None)
+    for place in ("push", "spool"):
+        monkeypatch.setattr(f"streamvis.{place}.claim", lambda _: None)
     for writer in range(10):
         _leave(tmp_path / "spool", 5, f"loss{writer}")
     with serving() as server:
