@@ -52,7 +52,7 @@ def _push_one(path: Path, open_link: OpenLink) -> int:
     try:
         spool = Spool.existing(path)
     except SpoolError:
-        if path.exists():
+        if segment_files(path):
             raise
         return 0  # another push has just sent it
     delivery = Delivery.resume(spool, open_link, options, events.put)

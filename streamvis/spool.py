@@ -465,7 +465,10 @@ def leftovers(root: Path) -> tuple[list[Path], list[Path]]:
 
 def segment_files(path: Path) -> list[Path]:
     """The segments of one writer's spool in order; what it refused or lost has other names."""
-    return sorted(file for file in path.glob("*.seg") if file.stem.isdecimal())
+    try:
+        return sorted(file for file in path.iterdir() if file.suffix == ".seg" and file.stem.isdecimal())
+    except OSError:  # it is gone, or no directory
+        return []
 
 
 def claim(path: Path) -> None:
