@@ -90,7 +90,7 @@ export class Panel {
   #draw() {
     const first = Math.max(0, Math.floor(this.#scroller.scrollTop / ROW) - BEYOND);
     const count = Math.ceil(this.#scroller.clientHeight / ROW) + 2 * BEYOND;
-    const focused = document.activeElement.closest?.("#runs li")?.dataset.text; // its row is another element from now on
+    const focused = document.activeElement.closest?.("#runs li:has(:focus-visible)")?.dataset.text; // by the keyboard; its row becomes another element
     this.#rows.replaceChildren(...this.#texts.slice(first, first + count).map((text, i) => this.#row(text, first + i)));
     if (focused !== undefined) this.#rowOf(focused)?.querySelector(".run").focus();
   }
