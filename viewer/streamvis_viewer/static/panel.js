@@ -145,10 +145,10 @@ export class Panel {
       clearTimeout(this.#timer);
       this.#fade(null);
       this.#clicked = text;
-      if (event.target.closest(".only") || event.altKey) this.#visibility.solo(text);
+      // the second click of a double one counts as such: its row is another element than the first one's, and no dblclick may come
+      if (event.target.closest(".only") || event.altKey || event.detail === 2) this.#visibility.solo(text);
       else this.#visibility.toggle(text);
     });
-    this.#rows.addEventListener("dblclick", event => event.target.closest(".run") && this.#visibility.solo(textAt(event)));
     this.#scroller.addEventListener("scroll", () => this.#draw());
     new ResizeObserver(() => this.#draw()).observe(this.#scroller);
     this.#rows.addEventListener("pointerover", event => this.#point(textAt(event)));
