@@ -649,3 +649,28 @@ assert found["grid", 1]["x"].tolist() == [4, 5, 6, 7, 5, 6, 7, 8, 6, 7, 8, 9]
 """
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=100, env=environment)
+
+
+def test_a_device_whose_streams_nobody_knows_is_copied_by_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on MPS without events, or XLA: the values are right all the same, and it is said once."""
+    monkeypatch.setattr("streamvis.arrays.torch.lane_for", lambda _: None)
+    buffer = Buffer()
+    for step in range(5):
+        tensor = torch.full((3,), float(step))
+        buffer.add("a", 0, {"x": tensor, "y": tensor})
+        tensor.zero_()
+    assert taken(buffer)["a", 0]["x"].tolist() == np.repeat(np.arange(5.0), 3).tolist()
+    assert [record.getMessage() for record in caplog.records if "write waits for" in record.getMessage()] == [
+        "write waits for a device of type 'cpu', whose streams it does not know; said once"
+    ]
+
+
+def test_a_jax_array_that_is_spread_over_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to write instead: to gather it, every process would have to take part."""
+    spread = jnp.ones(4)
+    monkeypatch.setattr(type(spread), "is_fully_addressable", property(lambda _: False))
+    monkeypatch.setattr(type(spread), "is_fully_replicated", property(lambda _: False))
+    with pytest.raises(DtypeError, match=r"write\('a'\): column 'x' is spread over processes.*process_allgather"):
+        Buffer().add("a", 0, {"x": spread})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 import socket
 import threading
 import time
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 
 from streamvis import sender as sender_module
+from streamvis.arrays import Adapters
+from streamvis.buffer import Buffer
 from streamvis.client import Client
 from streamvis.codec import EncodedBlock
 from streamvis.columns import Block
@@ -29,6 +32,7 @@ from streamvis.errors import (
 from streamvis.logger import AsyncDataLogger, DataLogger
 from streamvis.push import push
 from streamvis.server.run import ServerThread, serving
+from streamvis.testing.arrays import FlakyAdapter
 
 Wait = Callable[..., None]
 
@@ -419,3 +423,35 @@ def test_the_async_logger_is_the_same_logger(server: ServerThread, tmp_path: Pat
 
     assert asyncio.run(main()) >= 100
     assert stored(server.uri)["x"] == list(range(101))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_a_device_does_not_give_is_counted_named_and_skipped(
+    make: Callable[..., DataLogger], server: ServerThread, caplog: pytest.LogCaptureFixture, strict: bool
+) -> None:
+    """Each point of it, once in the log for each name; the rest of the flush is stored; under strict flush raises."""
+    import torch
+
+    from streamvis.arrays.torch import Adapter
+
+    flaky = FlakyAdapter(Adapter())
+    logger = make(server.uri, flush_every=3600.0, strict=strict)
+    logger._buffer = Buffer(Adapters([flaky]))
+    logger._buffer.attention = True
+    logger.start()
+    for step in range(6):
+        flaky.bad = step in (1, 4)
+        logger.write("loss", x=step, y=torch.tensor(float(step)))
+        logger.write("other", x=step)
+    with pytest.raises(BufferFullError, match="'loss': 2") if strict else contextlib.nullcontext():
+        logger.flush(10)
+    stats = logger.stats()
+    logger.stop()
+    assert stats["dropped"] == {"loss": 2}
+    with Client(server.uri) as client:
+        assert client.fetch("run", "loss")["run", "loss", 0]["x"].tolist() == [0, 2, 3, 5]
+        assert client.fetch("run", "other")["run", "other", 0]["x"].tolist() == list(range(6))
+    (said,) = [record.getMessage() for record in caplog.records if "does not give" in record.getMessage()]
+    assert re.fullmatch(
+        r"2 points of 'loss' are lost, their device does not give them: OSError: the device is gone", said
+    )

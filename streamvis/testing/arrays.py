@@ -277,7 +277,7 @@ class ArrayContract(ABC):
         if adapter is None:
             return
         dtype = self.number
-        flaky = _Flaky(adapter)
+        flaky = FlakyAdapter(adapter)
         buffer = Buffer(Adapters([flaky]))
         for step in range(40):
             flaky.bad = step in (7, 30)
@@ -302,7 +302,7 @@ class ArrayContract(ABC):
         adapter = self.adapter()
         if adapter is None:
             return
-        flaky = _Flaky(adapter)
+        flaky = FlakyAdapter(adapter)
         buffer = Buffer(Adapters([flaky]))
         for step in range(20):
             flaky.bad = step in (7, 13)
@@ -322,8 +322,8 @@ class ArrayContract(ABC):
             Buffer().add("a", 0, {"x": self.array(np.zeros(2), "complex64")})
 
 
-class _Flaky:
-    """An adapter some of whose snapshots cannot be read."""
+class FlakyAdapter:
+    """An adapter around another: what is copied while it is `bad` cannot be read."""
 
     def __init__(self, adapter: ArrayAdapter) -> None:
         self.name = adapter.name
@@ -333,12 +333,15 @@ class _Flaky:
         self._adapter = adapter
 
     def accepts(self, kind: type) -> bool:
+        """See ArrayAdapter."""
         return self._adapter.accepts(kind)
 
     def describe(self, value: Any) -> Any:
+        """See ArrayAdapter."""
         return self._adapter.describe(value)
 
     def copier(self, forms: Any) -> Any:
+        """See ArrayAdapter."""
         copy = self._adapter.copier(forms)
 
         def marked(values: Any) -> Any:
@@ -349,6 +352,7 @@ class _Flaky:
         return marked
 
     def transfer(self, runs: Any) -> list[Array]:
+        """See ArrayAdapter."""
         if any(snapshot is bad for run in runs for snapshot in run for bad in self._bad):
             raise OSError("the device is gone")
         return self._adapter.transfer(runs)
