@@ -49,7 +49,17 @@ _JAX_METHODS = (
     "tolist",
 )
 _JAX_FUNCTIONS = ("block_until_ready", "device_get")
-_NUMPY_FUNCTIONS = ("array", "asanyarray", "asarray", "ascontiguousarray", "copy")
+_NUMPY_FUNCTIONS = (
+    "array",
+    "asanyarray",
+    "asarray",
+    "ascontiguousarray",
+    "concatenate",
+    "copy",
+    "hstack",
+    "stack",
+    "vstack",
+)
 
 
 @contextmanager
@@ -60,11 +70,12 @@ def assert_no_sync() -> Iterator[None]:
             loss = train_step(batch)
             logger.write("loss", step=step, loss=loss)
 
-    Such lines are `x.item()`, `x.cpu()`, `x.to("cpu")`, `x.tolist()`, `float(x)`, `if x:`, `np.asarray(x)`, `print(x)`
-    or `x.block_until_ready()` of torch tensors and jax arrays. Where there is an accelerator, its arrays count, and the
-    frameworks' own guards are on, with their own errors: `torch.cuda.set_sync_debug_mode("error")`, which holds for all
-    threads, and `jax.transfer_guard_device_to_host("disallow")`. Elsewhere every array stands for one on a device, but
-    for the step counters that optimizers keep on the host; there, keep data loaders and `batch.to(device)` out.
+    Such lines are `x.item()`, `x.cpu()`, `x.to("cpu")`, `x.tolist()`, `float(x)`, `if x:`, `x[x > 0]`, `np.asarray(x)`,
+    `print(x)` or `x.block_until_ready()` of torch tensors and jax arrays. Where there is an accelerator, its arrays
+    count, and the frameworks' own guards are on, with their own errors: `torch.cuda.set_sync_debug_mode("error")`,
+    which holds for all threads, and `jax.transfer_guard_device_to_host("disallow")`. Elsewhere every array stands for
+    one on a device, but for the step counters that optimizers keep on the host; there, keep data loaders and
+    `batch.to(device)` out, and know that numpy's ufuncs read a jax array unseen, as in `np.exp(x)`.
 
     Raises:
         SyncError: an AssertionError whose traceback ends at the line.
@@ -174,6 +185,7 @@ def _patch_torch(watch: _Watch, torch: Any) -> None:
     for name in _TORCH_FUNCTIONS:
         watch.method(torch, name, counts)
     watch.replace(torch.Tensor, "to", guarded_to)
+    _patch_masks(watch, torch, counts)
     for owner in (torch.cuda, torch.cuda.Stream, torch.cuda.Event, torch.mps, torch.accelerator):
         watch.replace(owner, "synchronize", functools.partial(_never, watch, owner.__name__))
 
@@ -184,6 +196,34 @@ def _patch_torch(watch: _Watch, torch: Any) -> None:
     end = hooks.register_optimizer_step_post_hook(lambda *_: stepping.pop(threading.get_ident(), None) and None)
     watch.undo_by(begin.remove)
     watch.undo_by(end.remove)
+
+
+def _patch_masks(watch: _Watch, torch: Any, counts: _Counts) -> None:
+    """Of what a mask takes, the device alone knows how much it is."""
+
+    def is_mask(index: Any) -> bool:
+        if isinstance(index, tuple):
+            return any(map(is_mask, index))
+        return isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.uint8) and counts(index)
+
+    def guarded_getitem(original: Any) -> Any:
+        def getitem(self: Any, index: Any) -> Any:
+            if watch.here() and is_mask(index):
+                raise _error("indexing by a mask")
+            return original(self, index)
+
+        return getitem
+
+    def guarded_where(original: Any) -> Any:
+        def where(*args: Any, **kwargs: Any) -> Any:
+            if watch.here() and len(args) + len(kwargs) == 1 and counts(next(iter((*args, *kwargs.values())))):
+                raise _error("torch.where(condition)")
+            return original(*args, **kwargs)
+
+        return where
+
+    watch.replace(torch.Tensor, "__getitem__", guarded_getitem)
+    watch.replace(torch, "where", guarded_where)
 
 
 def _never(watch: _Watch, owner: str, original: Any) -> Any:

@@ -48,6 +48,9 @@ TORCH_WAITS: dict[str, Callable[[torch.Tensor], Any]] = {
     "torch.allclose": lambda x: torch.allclose(x, x),
     "x.nonzero()": lambda x: x.nonzero(),
     "torch.nonzero(x)": lambda x: torch.nonzero(x),
+    "x[mask]": lambda x: x.reshape(1)[x.reshape(1) > 0],
+    "x[:, mask]": lambda x: x.reshape(1, 1)[:, x.reshape(1) > 0],
+    "torch.where(condition)": lambda x: torch.where(x > 0),
     "x.masked_select": lambda x: x.masked_select(x > 0),
     "torch.unique": lambda x: torch.unique(x),
     "torch.cuda.synchronize()": lambda _: torch.cuda.synchronize(),
@@ -61,6 +64,8 @@ JAX_WAITS: dict[str, Callable[[jax.Array], Any]] = {
     "np.asarray({...})": lambda x: np.asarray({"x": x}),
     "x.block_until_ready()": lambda x: x.block_until_ready(),
     "jax.block_until_ready": lambda x: jax.block_until_ready({"x": [x]}),
+    "np.stack": lambda x: np.stack([x, x]),
+    "np.concatenate": lambda x: np.concatenate([x.reshape(1), x.reshape(1)]),
     "jax.device_get": lambda x: jax.device_get((x, 1)),
 }
 
@@ -109,6 +114,9 @@ def test_what_waits_for_nothing_passes() -> None:
             loss.backward()
             optimizer.step()
             loss.to(torch.float64).detach().clone()
+            torch.where(loss > 0, loss, 0.0)
+            torch.ones(4)[torch.tensor([1, 2])]
+            torch.ones(4)[1:, None]
             loss.to("cpu", non_blocking=True)
         step(jnp.ones(3)).astype(jnp.int32).sum()
         assert np.asarray([1, 2]).sum() == np.array(3)
