@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from streamvis import Block, DataLogger, Topic, Update
@@ -199,6 +200,10 @@ def test_a_plot_is_saved_as_a_picture(page: Page, url: str, tmp_path: Path) -> N
     assert width == pytest.approx(2 * figure["width"], rel=0.1)
     assert height > 2 * (figure["height"] - 20)
     assert page.evaluate("devicePixelRatio") == 1
+    with Image.open(path) as picture:
+        counts = {colour: count for count, colour in picture.convert("RGB").getcolors(1 << 24) or ()}
+    assert min(counts.get(BLUE, 0), counts.get(ORANGE, 0)) > 500  # the lines of both runs, and their labels
+    assert max(counts, key=counts.__getitem__) == (255, 255, 255)
 
 
 @pytest.mark.browser
