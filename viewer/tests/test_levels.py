@@ -331,7 +331,8 @@ def test_a_cloud_may_have_markers_of_its_own(show: Open, points: int) -> None:
     assert 19**2 <= red.sum() <= 21**2
     assert 60 <= blue.sum() <= 90  # a circle of 10
     page.do("layer().setStyle([0], {width: 1, marker: 0})")
-    assert abs(int(is_color(page.pixels(), RED).sum()) - int(blue.sum())) <= 25
+    # A circle of 10 again, whose edge is full where thousands lie on each other; a square has 35 more than the blue one
+    assert abs(int(is_color(page.pixels(), RED).sum()) - int(blue.sum())) <= 30
 
 
 def test_the_raster_draws_markers_of_their_own(busy: Open) -> None:
