@@ -29,6 +29,11 @@ MAX_INDEX = 2**31 - 1
 MAX_INT = 2**63 - 1
 
 
+def point_count(columns: Mapping[str, Array]) -> int:
+    """How many points columns of equal length have, along their last axis."""
+    return int(next(iter(columns.values())).shape[-1])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """Points of one topic: columns of shape (k or 1, n or 1) that broadcast to (k, n).

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamvis.columns import Array
+from streamvis.columns import Array, point_count
 from streamvis.errors import UsageError
 from streamvis.thinning import thinned
 
@@ -112,7 +112,7 @@ class Windows:
     def feed(self, columns: Mapping[str, Array]) -> dict[str, Array]:
         """The means of the windows that the next points complete, as float64: see `windowed_means`."""
         self._held.append({name: values.astype("f8") for name, values in columns.items()})
-        self._length += _length(columns)
+        self._length += point_count(columns)
         if self._number + self._length < self._next + self._window:
             if self._number + self._length <= self._next:
                 self._drop(self._length)
@@ -141,7 +141,7 @@ def windowed_means(columns: Mapping[str, Array], window: int, stride: int, befor
     series only ever adds windows, and bit for bit those of a series that was read as a whole.
     """
     first = _complete(before, window, stride)
-    count = _complete(_length(columns), window, stride) - first
+    count = _complete(point_count(columns), window, stride) - first
     return {name: _means(values, first * stride, count, window, stride) for name, values in columns.items()}
 
 
@@ -200,7 +200,3 @@ def _between(values: Array, low: float, high: float) -> Array:
     first = info.min if low <= info.min else math.ceil(low)
     last = info.max if high >= info.max else math.floor(high)
     return (values >= first) & (values <= last)
-
-
-def _length(columns: Mapping[str, Array]) -> int:
-    return int(next(iter(columns.values())).shape[-1])

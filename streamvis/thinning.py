@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from streamvis.columns import Array
+from streamvis.columns import Array, point_count
 
 
 class Course:
@@ -26,7 +26,7 @@ class Course:
 
     def feed(self, columns: Mapping[str, Array]) -> None:
         """Takes the next points, columns of shape (points,)."""
-        length = _length(columns)
+        length = point_count(columns)
         if not length:
             return
         self.length += length
@@ -65,7 +65,7 @@ class Thinner:
 
     def feed(self, columns: Mapping[str, Array]) -> None:
         """Takes the next points, columns of shape (points,)."""
-        length = _length(columns)
+        length = point_count(columns)
         if not length:
             return
         buckets = (self._max_points - 2) // (3 * (len(columns) - 1)) if len(columns) > 1 else 0
@@ -94,7 +94,7 @@ class Thinner:
 
     def _feed_buckets(self, columns: Mapping[str, Array], buckets: int) -> None:
         """The extremes of an open bucket stand for it beside the points that follow: theirs are those of the whole."""
-        numbers = np.concatenate([self._open_numbers, np.arange(self._number, self._number + _length(columns))])
+        numbers = np.concatenate([self._open_numbers, np.arange(self._number, self._number + point_count(columns))])
         if self._open:
             columns = {name: np.concatenate([self._open[name], values]) for name, values in columns.items()}
         starts = self._starts(columns[self._course.x], numbers, buckets)
@@ -143,7 +143,3 @@ def _firsts(wanted: Array, starts: Array) -> Array:
     points = np.flatnonzero(wanted)
     _, first = np.unique(np.searchsorted(starts, points, side="right"), return_index=True)
     return points[first]
-
-
-def _length(columns: Mapping[str, Array]) -> int:
-    return int(next(iter(columns.values())).shape[-1])

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from streamvis.codec import EncodedBlock, column_count, decode, dtypes, encode
-from streamvis.columns import Array, Block
+from streamvis.columns import Array, Block, point_count
 from streamvis.points import join_series
 from streamvis.records import Topic
 from streamvis.reduce import Reducer, Reduction, next_window
@@ -61,7 +61,7 @@ def _reduced(store: Store, topic: Topic, after: int, upto: int, reduction: Reduc
             if index not in reducers:
                 reducers[index] = Reducer(reduction, resume.start(index))
             points = reducers[index].feed(columns)
-            if start >= after and _length(points):  # else it was sent before, or there is nothing to send
+            if start >= after and point_count(points):  # else it was sent before, or there is nothing to send
                 yield index, points
 
 
@@ -76,7 +76,7 @@ def _thinned(store: Store, topic: Topic, after: int, upto: int, reduction: Reduc
             continue
         index, columns = points
         courses.setdefault(index, Course(reduction.x)).feed(columns)
-        values += _length(columns) * len(columns)
+        values += point_count(columns) * len(columns)
         if values <= HELD_VALUES:
             held.append(points)
         else:
@@ -151,7 +151,7 @@ def _pieces(blocks: Iterable[EncodedBlock], topic: Topic) -> Iterator[tuple[int,
         for pile in _piles(alike):
             for index, columns in join_series([decode(block, topic.columns) for block in pile]).items():
                 step = _step(columns)
-                for start in range(0, _length(columns), step):
+                for start in range(0, point_count(columns), step):
                     yield index, {name: values[start : start + step] for name, values in columns.items()}
             yield None
 
@@ -171,7 +171,7 @@ def _piles(blocks: Iterable[EncodedBlock]) -> Iterator[list[EncodedBlock]]:
 
 def _encoded(topic: Topic, index: int, columns: Mapping[str, Array]) -> Iterator[EncodedBlock]:
     step = _step(columns)
-    for start in range(0, _length(columns), step):
+    for start in range(0, point_count(columns), step):
         part = {name: values[np.newaxis, start : start + step] for name, values in columns.items()}
         yield encode(Block(topic.id, index, part))
 
@@ -179,7 +179,3 @@ def _encoded(topic: Topic, index: int, columns: Mapping[str, Array]) -> Iterator
 def _step(columns: Mapping[str, Array]) -> int:
     """How many points are a piece."""
     return max(1, PIECE_VALUES // len(columns))
-
-
-def _length(columns: Mapping[str, Array]) -> int:
-    return len(next(iter(columns.values())))
