@@ -58,21 +58,8 @@ def _push_one(path: Path, open_link: OpenLink) -> int:
     delivery = Delivery.resume(spool, open_link, options, events.put)
     kept = Refused(root, path.name.rpartition("-")[0], sys.maxsize)
     before = delivery.outstanding
-    refused: dict[str, None] = {}  # the reasons, each once
-    losses: list[Loss] = []
     try:
-        while delivery.outstanding:
-            delivery.pump(time.monotonic())
-            missing = delivery.take_losses()
-            losses += missing if segment_files(path) else []  # else another push has sent it all
-            event = events.get(timeout=ANSWER_TIMEOUT)
-            rejection = delivery.take(event, time.monotonic())
-            if isinstance(event, Lost) and delivery.away:
-                raise event.error
-            if rejection is not None:
-                kept.keep(only(*rejection))
-                refused |= dict.fromkeys(rejection[1].values())
-        losses += delivery.take_losses()
+        losses, refused = _deliver(path, delivery, events, kept)
         spool.discard()
         if segment_files(path):
             _log.warning("%s has been sent and cannot be deleted; another push of it adds nothing", path)
@@ -89,3 +76,23 @@ def _push_one(path: Path, open_link: OpenLink) -> int:
     if told:
         raise (SpoolError if losses else RejectedError)("; ".join(told))
     return before
+
+
+def _deliver(
+    path: Path, delivery: Delivery, events: SimpleQueue[Answer | Lost], kept: Refused
+) -> tuple[list[Loss], list[str]]:
+    """Delivers everything; gives what was found to be lost, and why the server refused some, each reason once."""
+    losses: list[Loss] = []
+    refused: dict[str, None] = {}
+    while delivery.outstanding:
+        delivery.pump(time.monotonic())
+        missing = delivery.take_losses()
+        losses += missing if segment_files(path) else []  # else another push has sent it all
+        event = events.get(timeout=ANSWER_TIMEOUT)
+        rejection = delivery.take(event, time.monotonic())
+        if isinstance(event, Lost) and delivery.away:
+            raise event.error
+        if rejection is not None:
+            kept.keep(only(*rejection))
+            refused |= dict.fromkeys(rejection[1].values())
+    return losses + delivery.take_losses(), list(refused)
