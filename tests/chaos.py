@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from streamvis.columns import Array
 from streamvis.errors import ConflictError, NotFoundError, UnavailableError
 from streamvis.records import Topic
 from streamvis.storage import SqliteStore, Store
+from streamvis.testing.loggers import unused_port
 
 SCRAP = "scrap"
 SCOPES, NAMES = ("run", "run", "other", SCRAP), ("a", "b/c", "d")
@@ -149,9 +149,7 @@ class Episode:
         self.chance = random.Random(seed)
         self.directory = directory
         self.prefix = directory / "data"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = unused_port()
         self.uri = f"127.0.0.1:{self.port}"
         self.deaths = 0
 

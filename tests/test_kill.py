@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import pytest
 
 from streamvis.client import Client
 from streamvis.logger import DataLogger
+from streamvis.testing.loggers import unused_port
 
 ROUNDS = int(os.environ.get("STREAMVIS_KILL_ROUNDS", "4"))
 PIECE = 60_000
@@ -44,9 +44,7 @@ def _kill(server: subprocess.Popen[str]) -> None:
 def test_kill_9_of_the_server_loses_and_doubles_nothing(tmp_path: Path, wait_until: Callable[..., None]) -> None:
     """Each round waits for ten unacknowledged batches, kills the server at a random instant and starts it again."""
     rng = random.Random(0)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = unused_port()
     server = _serve(tmp_path / "data", port)
     expected: dict[str, list[np.ndarray]] = {"bulk": [], "loss": []}
     written = 0

@@ -33,6 +33,7 @@ from streamvis.logger import AsyncDataLogger, DataLogger
 from streamvis.push import push
 from streamvis.server.run import ServerThread, serving
 from streamvis.testing.arrays import FlakyAdapter
+from streamvis.testing.loggers import stored, unused_port
 
 Wait = Callable[..., None]
 
@@ -51,19 +52,6 @@ def _make(tmp_path: Path) -> Callable[..., DataLogger]:
         return DataLogger(scope, uri, **{"spool_dir": tmp_path / "spool", "flush_every": 0.05, **options})
 
     return make
-
-
-def stored(uri: str, name: str = "loss", scope: str = "run", index: int = 0) -> dict[str, list[Any]]:
-    """The columns of one series as lists; empty when it does not exist."""
-    with Client(uri) as client:
-        series = client.fetch(scope, name).get((scope, name, index), {})
-        return {column: values.tolist() for column, values in series.items()}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # ---- values
@@ -148,7 +136,7 @@ def test_the_first_write_after_quiet_is_sent_at_once(
     """Nobody waits a long interval for the first point, nor for the config."""
     with make(server.uri, flush_every=3600) as logger:
         logger.write("loss", x=1)
-        wait_until(lambda: stored(server.uri) == {"x": [1]})
+        wait_until(lambda: stored(server.uri, "loss") == {"x": [1]})
         logger.write("loss", x=2)
         assert logger.stats()["waiting_writes"] == 1
 
@@ -162,7 +150,7 @@ def test_a_growing_buffer_is_flushed_early(
             logger.write("loss", x=step)
         wait_until(lambda: logger.stats()["waiting_bytes"] < 1 << 20)
         logger.stop()
-    assert stored(server.uri)["x"] == list(range(120_000))
+    assert stored(server.uri, "loss")["x"] == list(range(120_000))
 
 
 # ---- outages
@@ -170,14 +158,14 @@ def test_a_growing_buffer_is_flushed_early(
 
 def test_a_push_without_a_server_keeps_the_spool(tmp_path: Path, make: Callable[..., DataLogger]) -> None:
     """It says that nobody answers, and the next push delivers."""
-    uri = f"127.0.0.1:{free_port()}"
+    uri = f"127.0.0.1:{unused_port()}"
     with make(uri) as logger:
         logger.write("loss", x=1)
     with pytest.raises(UnavailableError, match=f"no streamvis server answers at {uri}"):
         push(tmp_path / "spool", uri)
     with serving() as server:
         assert push(tmp_path / "spool", server.uri) == 1
-        assert stored(server.uri) == {"x": [1]}
+        assert stored(server.uri, "loss") == {"x": [1]}
 
 
 def test_a_topic_deleted_underneath_begins_anew(server: ServerThread, make: Callable[..., DataLogger]) -> None:
@@ -189,7 +177,7 @@ def test_a_topic_deleted_underneath_begins_anew(server: ServerThread, make: Call
         logger.write("loss", x=2)
         logger.write("other", x=3)
         logger.flush(10)
-    assert stored(server.uri) == {"x": [2]}
+    assert stored(server.uri, "loss") == {"x": [2]}
     assert stored(server.uri, "other") == {"x": [3]}
 
 
@@ -197,7 +185,7 @@ def test_a_wiped_server_is_an_error_and_logging_goes_on(
     make: Callable[..., DataLogger], caplog: pytest.LogCaptureFixture, wait_until: Wait
 ) -> None:
     """The lost range is stated once; what the old server had not acknowledged is not lost."""
-    port = free_port()
+    port = unused_port()
     with make(f"127.0.0.1:{port}") as logger:
         with serving(port=port):
             logger.write("loss", x=1)
@@ -206,7 +194,7 @@ def test_a_wiped_server_is_an_error_and_logging_goes_on(
         logger.flush(10)
         with serving(port=port) as server:
             logger.write("loss", x=3)
-            wait_until(lambda: stored(server.uri) == {"x": [2, 3]})
+            wait_until(lambda: stored(server.uri, "loss") == {"x": [2, 3]})
     assert [record.message for record in caplog.records if "has lost batches 1 to 1 of run-" in record.message]
 
 
@@ -222,7 +210,7 @@ def test_a_config_that_is_too_large_is_told_and_harms_nothing(
         logger.write_config({"lr": 1})
         logger.flush(10)
         assert list(logger.stats()["rejected"]) == ["config"]
-    assert stored(server.uri) == {"x": [1], "y": [2]}
+    assert stored(server.uri, "loss") == {"x": [1], "y": [2]}
     with Client(server.uri) as client:
         assert [dict(values) for values in client.configs().values()] == [{"lr": 1}]
 
@@ -239,7 +227,7 @@ def test_a_server_that_never_answers_does_not_hang_the_job(tmp_path: Path, make:
         assert time.monotonic() - began < 5
     with serving() as server:
         assert push(tmp_path / "spool", server.uri) == 2  # the point, and that the run has finished
-        assert stored(server.uri) == {"x": [1]}
+        assert stored(server.uri, "loss") == {"x": [1]}
 
 
 # ---- limits
@@ -325,7 +313,7 @@ def test_what_a_write_at_the_limit_loses_is_counted(
 
 def test_a_full_spool_is_a_counted_loss(make: Callable[..., DataLogger], caplog: pytest.LogCaptureFixture) -> None:
     """By default the loss is counted per name and logged once; nothing raises."""
-    with make(f"127.0.0.1:{free_port()}", spool_max_bytes=2_000) as logger:
+    with make(f"127.0.0.1:{unused_port()}", spool_max_bytes=2_000) as logger:
         for _ in range(5):
             logger.write("a", x=np.random.default_rng(0).standard_normal(100))
             logger.flush(10)
@@ -339,7 +327,7 @@ def test_what_neither_server_nor_disk_takes_is_a_counted_loss_at_the_end(
 ) -> None:
     """Where no spool can be made points stay in memory; the end says that they are lost, and promises nothing."""
     (tmp_path / "file").touch()
-    with make(f"127.0.0.1:{free_port()}", spool_dir=tmp_path / "file" / "spool") as logger:
+    with make(f"127.0.0.1:{unused_port()}", spool_dir=tmp_path / "file" / "spool") as logger:
         logger.write_config({"lr": 1})
         logger.write("a", x=np.arange(7))
         logger.flush(10)
@@ -357,19 +345,19 @@ def test_what_waits_in_memory_is_sent_when_the_server_comes(
 ) -> None:
     """Without a spool, too, nothing is lost as long as the program runs."""
     (tmp_path / "file").touch()
-    port = free_port()
+    port = unused_port()
     with make(f"127.0.0.1:{port}", spool_dir=tmp_path / "file" / "spool") as logger:
         logger.write("loss", x=np.arange(7))
         logger.flush(10)
         with serving("memory:", port) as server:
-            wait_until(lambda: "x" in stored(server.uri), 30)
-            assert stored(server.uri)["x"] == list(range(7))
+            wait_until(lambda: "x" in stored(server.uri, "loss"), 30)
+            assert stored(server.uri, "loss")["x"] == list(range(7))
     assert logger.stats()["dropped"] == {}
 
 
 def test_a_full_spool_raises_when_strict(make: Callable[..., DataLogger]) -> None:
     """Under strict, what neither the server nor the disk takes is an error of the flush."""
-    with make(f"127.0.0.1:{free_port()}", spool_max_bytes=10, strict=True) as logger:
+    with make(f"127.0.0.1:{unused_port()}", spool_max_bytes=10, strict=True) as logger:
         logger.write("a", x=1)
         with pytest.raises(BufferFullError, match="in memory alone"):
             logger.flush(10)
@@ -390,7 +378,7 @@ def test_a_mistake_of_ours_is_a_counted_loss_and_logging_goes_on(
         logger.write("loss", x=7)
         logger.flush(10)
         assert (logger.stats()["dropped"], logger.stats()["errors"]) == ({"loss": 5}, 1)
-    assert stored(server.uri) == {"x": [7]}
+    assert stored(server.uri, "loss") == {"x": [7]}
     assert [record.message for record in caplog.records] == ["the sender of 'run' failed and goes on"]
 
 
@@ -422,7 +410,7 @@ def test_the_async_logger_is_the_same_logger(server: ServerThread, tmp_path: Pat
         return ticks
 
     assert asyncio.run(main()) >= 100
-    assert stored(server.uri)["x"] == list(range(101))
+    assert stored(server.uri, "loss")["x"] == list(range(101))
 
 
 @pytest.mark.parametrize("strict", [False, True])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from streamvis.refused import Refused
 from streamvis.server.checks import BatchChecker
 from streamvis.server.run import ServerThread, serving
 from streamvis.spool import SegmentReader
+from streamvis.testing.loggers import unused_port
 from streamvis.transport import GrpcLink
 
 WAIT = 30.0
@@ -38,9 +38,7 @@ def _server() -> Iterator[ServerThread]:
 
 @pytest.fixture(name="free_port")
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return unused_port()
 
 
 @pytest.fixture(name="damage", autouse=True)

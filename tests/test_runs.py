@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from streamvis.records import Batch, Report, RunInfo, Size, Status, Usage
 from streamvis.server.checks import BatchChecker
 from streamvis.server.run import serving
 from streamvis.server.runs import PATIENCE, run_infos
+from streamvis.testing.loggers import unused_port
 
 Wait = Callable[..., None]
 
@@ -197,9 +197,7 @@ def test_a_killed_run_has_crashed(tmp_path: Path, wait_until: Wait) -> None:
 
 def test_statuses_outlive_the_server_and_nobody_crashes_while_it_is_down(tmp_path: Path, wait_until: Wait) -> None:
     """A run that is quiet finds the server again, which knew it all the time."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = unused_port()
     prefix = str(tmp_path / "data")
     with serving(prefix, port) as server:
         program = _start(server.uri, tmp_path / "spool")
@@ -222,18 +220,12 @@ def test_statuses_outlive_the_server_and_nobody_crashes_while_it_is_down(tmp_pat
 
 def test_the_goodbye_is_spooled(tmp_path: Path) -> None:
     """A run that ends while the server is away has finished once its spool is pushed."""
-    with logger_of(f"127.0.0.1:{_closed_port()}", tmp_path) as logger:
+    with logger_of(f"127.0.0.1:{unused_port()}", tmp_path) as logger:
         logger.write("loss", x=1)
         logger.flush(10)
     with serving() as server:
         assert push(tmp_path / "spool", server.uri) == 2
         assert status_of(server.uri) == "finished"
-
-
-def _closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_deleted_runs_are_not_listed(tmp_path: Path) -> None:

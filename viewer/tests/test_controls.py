@@ -16,7 +16,7 @@ from streamvis import DataLogger
 from streamvis.server.run import ServerThread
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import patterns, serving
-from viewer.tests.layer_page import INK, chromium
+from viewer.tests.layer_page import INK
 
 pytestmark = pytest.mark.browser
 
@@ -41,12 +41,6 @@ POINT = """async ([key, x, y]) => {
   const {left, top} = canvas_view.el.getBoundingClientRect();
   return [left + frame.x_scale.compute(x), top + frame.y_scale.compute(y)];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from streamvis.tables import ROWS
 from streamvis_viewer import serving
 from streamvis_viewer.export import Series, csv_text
 from streamvis_viewer.series import SeriesStore
-from viewer.tests.layer_page import INK, chromium
+from viewer.tests.layer_page import INK
 
 BLUE, ORANGE = (31, 119, 180), (255, 127, 14)
 SCHEMA = """
@@ -106,12 +106,6 @@ def test_what_names_no_series_is_refused(value: Any) -> None:
 
 
 # ---- in the browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from playwright.sync_api import Browser, Page, expect
 from streamvis import DataLogger
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
-from viewer.tests.layer_page import chromium
 
 pytestmark = pytest.mark.browser
 
@@ -23,12 +22,6 @@ wide: {{names: loss, figure_kwargs: {{title: {TITLE}}}}}
 heat: {{names: heat, columns: [x, y, v], glyph_kind: heatmap}}
 """
 MODEL = "(await import('/assets/layers.js')).layers.get('p0').plot_view.model"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

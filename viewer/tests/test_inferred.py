@@ -12,7 +12,6 @@ from playwright.sync_api import Browser, expect
 from streamvis import DataLogger
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
-from viewer.tests.layer_page import chromium
 
 pytestmark = pytest.mark.browser
 
@@ -23,12 +22,6 @@ SHOWN = """async () => {
     model.title.text, model.below[0].axis_label, model.left[0].axis_label, count, sliders(model.name),
   ]);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

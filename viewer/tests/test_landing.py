@@ -19,7 +19,6 @@ from streamvis.server.run import serving as data_serving
 from streamvis.storage import open_store
 from streamvis.storage.base import Submission
 from streamvis_viewer import serving
-from viewer.tests.layer_page import chromium
 
 pytestmark = pytest.mark.browser
 
@@ -30,12 +29,6 @@ rate: {names: rate, columns: [x, y]}
 """
 RUNS = "#table .body .row"
 CONFIGS = {"run1": {"lr": 0.1, "net": {"depth": 2}}, "run2": {"lr": 0.01, "net": {"depth": 3}}, "run3": {"lr": 0.001}}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, ViewportSize
 
 import streamvis_viewer
 from streamvis_viewer.layers import LineLayer, PointLayer
-from viewer.tests.layer_page import HEIGHT, WIDTH, LayerPage, bare_figure, chromium, plain, serving
+from viewer.tests.layer_page import HEIGHT, WIDTH, LayerPage, bare_figure, plain, serving
 
 pytestmark = pytest.mark.browser
 
@@ -29,12 +29,6 @@ Open = Callable[..., LayerPage]
 def url() -> Iterator[str]:
     with serving() as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

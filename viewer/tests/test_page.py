@@ -25,7 +25,7 @@ from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
 from streamvis_viewer.frames import Op, encode, note
 from streamvis_viewer.server import WebOptions
-from viewer.tests.layer_page import INK, chromium
+from viewer.tests.layer_page import INK
 
 pytestmark = pytest.mark.browser
 
@@ -60,12 +60,6 @@ RANGES = """async key => {
   const {x_range, y_range} = layers.get(key).plot_view.model;
   return [x_range.start, x_range.end, y_range.start, y_range.end];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

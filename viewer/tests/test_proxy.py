@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from playwright.sync_api import Browser
@@ -13,16 +11,9 @@ from streamvis.launch import free_port
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
 from streamvis_viewer.server import WebOptions
-from viewer.tests.layer_page import chromium
 from viewer.tests.reverse_proxy import reverse_proxy
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.mark.parametrize("forward_host", [False, True])

@@ -17,7 +17,6 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from streamvis import DataLogger
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
-from viewer.tests.layer_page import chromium
 
 pytestmark = pytest.mark.browser
 
@@ -42,12 +41,6 @@ POINT = """async ([x, y]) => {
 }"""
 TITLE = """async () => (await import("/assets/layers.js")).layers.get("p0").plot_view.model.title.text"""
 SIZES = [(1600, 1000), (900, 1200)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

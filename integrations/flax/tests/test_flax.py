@@ -21,6 +21,7 @@ import streamvis_flax
 from streamvis import Client
 from streamvis.errors import UsageError
 from streamvis.server.run import ServerThread, serving
+from streamvis.testing.loggers import unused_port
 from streamvis_flax import StreamvisCallback
 
 EPOCHS, BATCHES = 2, 5
@@ -216,9 +217,7 @@ def test_without_a_server_the_fit_ends_and_the_data_arrives_later(
     make: Any, fit_linen: Fit, stored: Stored, said: Said, wait_until: Callable[..., None]
 ) -> None:
     """Points wait in the spool, nothing raises, and a server that starts later gets all of them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = unused_port()
     callback = make(f"127.0.0.1:{port}")
     given = fit_linen(callback)
     callback.flush(10)

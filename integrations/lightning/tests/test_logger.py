@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import math
 import pickle
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ import streamvis_lightning
 from streamvis import Client, DataLogger
 from streamvis.errors import DtypeError, PluginError, UsageError
 from streamvis.server.run import ServerThread
+from streamvis.testing.loggers import unused_port
 
 STEPS, EPOCHS = 6, 2
 
@@ -80,9 +80,7 @@ def test_without_a_server_the_fit_ends_and_the_data_arrives_later(
     tree: Tree, make: Any, tmp_path: Path, arrives: Callable[[int], Any], said: Said
 ) -> None:
     """Points wait in the spool, nothing raises, and a server that starts later gets all of them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = unused_port()
     trainer = tree.trainer(make(f"127.0.0.1:{port}"), tmp_path, callbacks=[tree.callback()])
     model = tree.model()
     trainer.fit(model, tree.data, tree.data)
