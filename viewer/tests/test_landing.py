@@ -224,10 +224,18 @@ def test_a_page_is_laid_out_and_opened(visit: Callable[..., Page]) -> None:
     page.mouse.up()
     weights = [float(weight) for weight in query(page)["width"][0].split(",")]
     assert weights == pytest.approx([0.5, 1.5, 1], abs=0.1)
+    page.mouse.move(left["x"] + 20, left["y"] + left["height"] + 3)
+    page.mouse.down()
+    page.mouse.move(left["x"] + 20, left["y"] + left["height"] / 2 + 3, steps=4)
+    page.mouse.up()
+    heights = [float(weight) for weight in query(page)["height"][0].split(",")]
+    assert heights == pytest.approx([0.5, 1.5], abs=0.1)
     page.locator("#open").click()
     counts(page, "5 series · 22 points")
-    boxes = page.evaluate("[...document.querySelectorAll('.cell')].map(cell => cell.getBoundingClientRect().width)")
-    assert boxes[1] / boxes[0] == pytest.approx(weights[1] / weights[0], abs=0.1)
+    boxes = "[...document.querySelectorAll('.cell')].map(cell => cell.getBoundingClientRect())"
+    cells = page.evaluate(f"{boxes}.map(box => [box.width, box.height])")
+    assert cells[1][0] / cells[0][0] == pytest.approx(weights[1] / weights[0], abs=0.1)
+    assert cells[2][1] / cells[0][1] == pytest.approx(heights[1] / heights[0], abs=0.1)
 
 
 @pytest.mark.usefixtures("three")
