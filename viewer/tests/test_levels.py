@@ -16,7 +16,6 @@ from viewer.tests.test_layers import (
     RED,
     Open,
     backend,
-    browser,
     busy,
     contexts,
     inked,
@@ -30,7 +29,7 @@ from viewer.tests.test_layers import (
 )
 
 pytestmark = pytest.mark.browser
-__all__ = ["backend", "browser", "busy", "contexts", "open_page", "pages", "show", "url"]  # fixtures
+__all__ = ["backend", "busy", "contexts", "open_page", "pages", "show", "url"]  # fixtures
 
 THIN = {"budget": 10, "thins": "extremes"}
 CLOUD = {"budget": 10, "thins": "density"}
