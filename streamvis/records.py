@@ -249,12 +249,12 @@ class Stats:
 
 
 def pack_cursor(seqs: Mapping[int, int]) -> bytes:
-    """The opaque bytes of a cursor from the sequence number of each shard."""
-    return b"".join(shard.to_bytes(4, "little") + seq.to_bytes(8, "little") for shard, seq in sorted(seqs.items()))
+    """The opaque bytes of a cursor from the sequence number on each timeline."""
+    return b"".join(line.to_bytes(4, "little") + seq.to_bytes(8, "little") for line, seq in sorted(seqs.items()))
 
 
 def unpack_cursor(cursor: bytes) -> dict[int, int]:
-    """The sequence number of each shard; an empty cursor means the beginning. Raises MalformedError."""
+    """The sequence number on each timeline; an empty cursor means the beginning. Raises MalformedError."""
     if len(cursor) % 12:
         raise MalformedError(f"a cursor of {len(cursor)} bytes is none of ours")
     pieces = [cursor[start : start + 12] for start in range(0, len(cursor), 12)]

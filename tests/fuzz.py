@@ -27,6 +27,9 @@ from streamvis.v1 import streamvis_pb2 as pb
 KEPT = "kept"
 """The scope that must stay as it is. Only queries name it: the bytes of one method may go to another, which deletes."""
 
+TIMELINE = 7
+"""That of the store which is attacked, for cursors that it has given."""
+
 WRITE, SUBSCRIBE = "/streamvis.v1.Streamvis/Write", "/streamvis.v1.Streamvis/Subscribe"
 WATCH = "/grpc.health.v1.Health/Watch"
 SENTINEL = 4_000_000_007
@@ -231,12 +234,12 @@ def _evil(chance: _Chance, field: FieldDescriptor) -> Any:
 
 
 def _cursors(chance: _Chance) -> Iterator[bytes]:
-    yield pack_cursor({0: chance.choice((1, 2, 1 << 40, (1 << 64) - 1))})
+    yield pack_cursor({TIMELINE: chance.choice((1, 2, 1 << 40, (1 << 64) - 1))})
     yield pack_cursor({chance.randrange(1 << 32): 1})
     yield _LONG_CURSOR
 
 
-_LONG_CURSOR = pack_cursor(dict.fromkeys(range(1000), 1))
+_LONG_CURSOR = pack_cursor(dict.fromkeys(range(1000), 1))  # TIMELINE is one of them
 _EVIL_TEXTS = (
     "",
     "\0",
@@ -404,7 +407,7 @@ def _query(chance: _Chance) -> pb.Query:
     if chance.random() < 0.5:
         query.name_filters.extend(chance.choices(("loss", "^n[0-3]$", "!n", ".*"), k=2))
     if chance.random() < 0.3:
-        query.cursor = pack_cursor({0: chance.choice((0, 1, 2, 5))})
+        query.cursor = pack_cursor({TIMELINE: chance.choice((0, 1, 2, 5))})
     if chance.random() < 0.5:
         reduction = query.reduction
         reduction.window, reduction.stride = chance.choice(((0, 0), (1, 1), (100, 10), (7, 0), (1 << 24, 1)))

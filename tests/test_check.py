@@ -237,6 +237,7 @@ def test_a_copy_is_made_beside_a_store_that_writes(tmp_path: Path) -> None:
     assert check(tmp_path / "copy").damages == []
     with closing(SqliteStore(tmp_path / "copy")) as copy:
         assert (copy.seq(), series(copy.blocks(1, 0, seq))) == (seq, losses)
+        assert copy.timeline != store.timeline, "what is stored here from now on is not what readers of the other get"
         append(copy, StoreStream("other").next(points(6), declare=[loss()]))
 
 

@@ -26,10 +26,11 @@ import pytest
 
 from streamvis import Client, DataLogger
 from streamvis.server.rpc import MAX_STATUS_CHARACTERS
+from streamvis.storage import sqlite
 from streamvis.storage.check import check
 from streamvis.transport import CHANNEL_OPTIONS
 from streamvis.v1 import streamvis_pb2 as pb
-from tests.fuzz import KEPT, SENTINEL, SUBSCRIBE, WATCH, Garbage, Request, attack, sentinel
+from tests.fuzz import KEPT, SENTINEL, SUBSCRIBE, TIMELINE, WATCH, Garbage, Request, attack, sentinel
 from tests.processes import server_process
 
 REQUESTS = int(os.environ.get("STREAMVIS_FUZZ_REQUESTS", "3000"))
@@ -137,8 +138,12 @@ def _fill(uri: str, spool: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_no_request_harms_a_server(tmp_path: Path, wait_until: Callable[..., None]) -> None:
+def test_no_request_harms_a_server(
+    tmp_path: Path, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each is answered in time and with a reason; then memory, threads, files and what is stored are as they were."""
+    monkeypatch.setattr(sqlite, "new_timeline", lambda: TIMELINE)
+    sqlite.SqliteStore(tmp_path / "data").close()
     said = tmp_path / "said"
     with said.open("w") as errors, server_process(tmp_path / "data", errors) as (process, uri):
         with Client(uri) as client:

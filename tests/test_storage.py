@@ -37,7 +37,7 @@ from streamvis.errors import (
     StoreLockedError,
     UsageError,
 )
-from streamvis.records import Batch, Config, Declaration, Size, Status, Usage
+from streamvis.records import Batch, Config, Declaration, Size, Status, Usage, unpack_cursor
 from streamvis.storage import MemoryStore, SqliteStore, Store, Submission, compactor, open_store, sqlite
 from streamvis.storage.compaction import FAN_OUT
 from streamvis.storage.rules import merge
@@ -144,7 +144,9 @@ class Server:
             if ack.stored:
                 writer = self.streams[stream][0]
                 self.numbers[writer] = max(self.numbers[writer], ack.number)
-        return acks, commit, [bindings for _, bindings in self.streams]
+        numbers = [unpack_cursor(ack.cursor).get(self.store.timeline) for ack in acks]
+        acks = [replace(ack, cursor=b"") for ack in acks]
+        return acks, numbers, commit, [bindings for _, bindings in self.streams]
 
     def submission(self, stream: int, ahead: int, *parts: Any) -> Submission:
         declare, configs, blocks, status = parts
@@ -460,6 +462,17 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
     """What is left of a start that was killed before its first page is no obstacle."""
     (tmp_path / "data.sqlite").touch()
     SqliteStore(tmp_path / "data").close()
+
+
+@pytest.mark.parametrize("timeline", [-1, 1 << 40])
+def test_a_damaged_clock_is_one_line(timeline: int, tmp_path: Path) -> None:
+    """A number that no store draws would not fit a cursor."""
+    SqliteStore(tmp_path / "data").close()
+    with closing(sqlite3.connect(tmp_path / "data.sqlite")) as database:
+        database.execute("UPDATE clock SET timeline = ?", (timeline,))
+        database.commit()
+    with pytest.raises(StoreDamagedError, match="is damaged: its clock says"):
+        SqliteStore(tmp_path / "data")
 
 
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_reader_misses_nothing_and_repeats_nothing(operations: list[tuple[str,
             for commit in writer.commits[position:]:
                 if selected.is_reloaded_by(commit):
                     reader.apply(selected.catch_up(store))
-                reader.apply(live([selected], [commit], store.shard))
+                reader.apply(live([selected], [commit], store.timeline))
             position = len(writer.commits)
         else:  # the position stays: commits that the store has told about come again
             reader.apply(selected.catch_up(store))
@@ -122,7 +122,7 @@ def test_a_cursor_goes_on_where_it_stood() -> None:
     for name in ("kept", "gone"):
         writer.write(name, 1)
     reader.apply(view(Query()).catch_up(store))
-    cursor = pack_cursor({store.shard: store.seq()})
+    cursor = pack_cursor({store.timeline: store.seq()})
     writer.write("kept", 2)
     writer.delete("gone")
     writer.write("new", 3)
@@ -153,14 +153,17 @@ def test_an_old_cursor_gets_a_restored_topic_whole() -> None:
     assert [topic.deleted for topic in change.topics] == [False], "a catalog alone takes no points away"
 
 
-def test_a_cursor_ahead_of_the_store_is_refused() -> None:
-    """A store that was wiped is noticed, instead of silently sending nothing."""
-    store = MemoryStore()
-    Writer(store).write("loss", 1)
+def test_a_cursor_that_the_store_never_gave_is_refused() -> None:
+    """A store that was wiped is noticed, also where it has the same numbers, instead of silently missing points."""
+    store, other = MemoryStore(), MemoryStore()
+    for each in (store, other):
+        Writer(each).write("loss", 1)
     assert seq_of(b"", store) == 0
-    assert seq_of(pack_cursor({0: 2}), store) == 2
-    with pytest.raises(ConflictError, match="replaced; read again from the beginning"):
-        seq_of(pack_cursor({0: 3}), store)
+    assert seq_of(pack_cursor({store.timeline: 2}), store) == 2
+    with pytest.raises(ConflictError, match=r"at change 3, but the latest .* is 2: .* was replaced; read again"):
+        seq_of(pack_cursor({store.timeline: 3}), store)
+    with pytest.raises(ConflictError, match=r"of other data: .* was replaced; read again from the beginning"):
+        seq_of(pack_cursor({other.timeline: 2}), store)
     with pytest.raises(MalformedError):
         seq_of(b"short", store)
 
@@ -171,13 +174,13 @@ def test_views_that_overlap_send_live_things_once() -> None:
     writer = Writer(store)
     views = [view(Query()), view(Query(name_filters=("los",))), view(Query(catalog_only=True))]
     writer.write("loss", 1)
-    changes = list(live(views, writer.commits, store.shard))
+    changes = list(live(views, writer.commits, store.timeline))
     assert [len(change.blocks) for change in changes] == [1]
     assert [len(change.topics) for change in changes] == [1]
-    (change,) = live([view(Query(catalog_only=True))], writer.commits, store.shard)
+    (change,) = live([view(Query(catalog_only=True))], writer.commits, store.timeline)
     assert change.blocks == ()
     assert change.topics
-    assert unpack_cursor(change.cursor) == {0: store.seq()}
+    assert unpack_cursor(change.cursor) == {store.timeline: store.seq()}
 
 
 def test_commits_that_concern_nobody_send_nothing() -> None:

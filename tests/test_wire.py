@@ -128,7 +128,7 @@ def test_an_interest_that_says_nothing_is_refused() -> None:
 
 @given(st.dictionaries(uint32, uint64, max_size=3))
 def test_a_cursor_comes_back(seqs: dict[int, int]) -> None:
-    """The number of each shard."""
+    """The number on each timeline."""
     assert unpack_cursor(pack_cursor(seqs)) == seqs
 
 

@@ -295,7 +295,7 @@ class Service:
         return View(selection, after, not query.catalog_only, query.reduction)
 
     def _cursor(self, seq: int) -> bytes:
-        return pack_cursor({self._store.shard: seq})
+        return pack_cursor({self._store.timeline: seq})
 
     def _check_running(self) -> None:
         if self._stopping:

@@ -100,7 +100,7 @@ class Subscription:
             elif commits is None:
                 source = self._catch_up()
             elif commits:
-                for change in live(tuple(self._views.values()), commits, self._store.shard):
+                for change in live(tuple(self._views.values()), commits, self._store.timeline):
                     yield change
                 self._position += len(commits)
                 continue
@@ -148,4 +148,4 @@ class Subscription:
                 yield change
 
     def _cursor(self, seq: int) -> bytes:
-        return pack_cursor({self._store.shard: seq})
+        return pack_cursor({self._store.timeline: seq})

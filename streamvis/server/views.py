@@ -118,12 +118,15 @@ class View:
 
 
 def seq_of(cursor: bytes, store: Store) -> int:
-    """Where a cursor stands in the store. Raises MalformedError, and ConflictError for one that is ahead of it."""
-    seq = unpack_cursor(cursor).get(store.shard, 0)
-    if seq and seq > (latest := store.seq()):
+    """Where a cursor stands in the store. Raises MalformedError, and ConflictError for one of another store's."""
+    seqs = unpack_cursor(cursor)
+    if not seqs:
+        return 0
+    seq, latest = seqs.get(store.timeline), store.seq()
+    if seq is None or seq > latest:
+        what = "of other data" if seq is None else f"at change {seq}, but the latest change stored is {latest}"
         raise ConflictError(
-            f"the cursor is at change {seq}, but the latest change stored is {latest}: "
-            "the server's data was replaced; read again from the beginning, without a cursor"
+            f"the cursor is {what}: the server's data was replaced; read again from the beginning, without a cursor"
         )
     return seq
 
@@ -140,7 +143,7 @@ def listings(store: Store, selection: Selection, with_lengths: bool) -> Iterator
         ]
 
 
-def live(views: Sequence[View], commits: Sequence[Commit], shard: int) -> Iterator[Change]:
+def live(views: Sequence[View], commits: Sequence[Commit], timeline: int) -> Iterator[Change]:
     """What commits have for the views, each thing once; the last message, if there is any, has the cursor."""
     topics: dict[Topic, None] = {}
     configs: dict[str, Config] = {}
@@ -158,7 +161,7 @@ def live(views: Sequence[View], commits: Sequence[Commit], shard: int) -> Iterat
     changes = list(messages(chain(topics, configs.values(), kept)))
     if changes:
         yield from changes[:-1]
-        yield replace(changes[-1], cursor=pack_cursor({shard: commits[-1].seq}))
+        yield replace(changes[-1], cursor=pack_cursor({timeline: commits[-1].seq}))
 
 
 def messages(items: Iterable[Topic | Config | EncodedBlock | None]) -> Iterator[Change]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from streamvis.errors import ConflictError
-from streamvis.storage.sqlite import data_file, opened
+from streamvis.storage.base import new_timeline
+from streamvis.storage.sqlite import data_file, opened, translated
 
 
 def back_up(prefix: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
     """Writes what is committed in `<prefix>.sqlite` to `<target>.sqlite`, without free pages; gives that path.
 
+    The copy begins a timeline of its own: whoever goes back to it stores again under numbers that the original gave.
     Returns when it is on the disk. Raises NotFoundError when there is nothing to copy, ConflictError when the target
     exists, StoreError when either cannot be used; then there is no target.
     """
@@ -23,12 +27,18 @@ def back_up(prefix: str | os.PathLike[str], target: str | os.PathLike[str]) -> P
         partial.unlink(missing_ok=True)
         try:
             session.execute("VACUUM INTO ?", (str(partial),))
+            _begin_timeline(partial)
             _sync(partial)
             partial.rename(copy)
             _sync(copy.parent)
         finally:
             partial.unlink(missing_ok=True)
     return copy
+
+
+def _begin_timeline(path: Path) -> None:
+    with translated(path), closing(sqlite3.connect(path, isolation_level=None)) as session:
+        session.execute("UPDATE clock SET timeline = ?", (new_timeline(),))
 
 
 def _sync(path: Path) -> None:

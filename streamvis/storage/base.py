@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -80,6 +81,9 @@ class Extent:
     points: Array
 
 
+TIMELINES = range(1 << 31)
+"""What a timeline may be: an INTEGER in every engine, four bytes of a cursor."""
+
 READ_BYTES = 1 << 20
 """About what one page has."""
 
@@ -89,11 +93,16 @@ FREE_BYTES = 4 << 20
 """About what one transaction of `free` frees; it takes some milliseconds."""
 
 
+def new_timeline() -> int:
+    """That of a store, or of a copy of one, which is being made."""
+    return secrets.choice(TIMELINES)
+
+
 class Store(ABC):
     """Topics, blocks, configs and writers, in one order. See the module for the promises."""
 
-    shard: int = 0
-    """Which clock the numbers of this store belong to."""
+    timeline: int
+    """Whose the numbers of this store are: drawn when it was made, so that cursors of another store are told apart."""
 
     # ---- writing: the committing thread only
 

@@ -28,7 +28,17 @@ from streamvis.records import (
     Usage,
     pack_cursor,
 )
-from streamvis.storage.base import FREE_BYTES, PAGE_BYTES, Catalog, Commit, Extent, Page, Store, Submission
+from streamvis.storage.base import (
+    FREE_BYTES,
+    PAGE_BYTES,
+    Catalog,
+    Commit,
+    Extent,
+    Page,
+    Store,
+    Submission,
+    new_timeline,
+)
 from streamvis.storage.rules import (
     GONE,
     REJECTED,
@@ -54,6 +64,7 @@ class MemoryStore(Store):
     """Keeps everything until it is closed, and nothing after; for tests and for trying things out."""
 
     def __init__(self) -> None:
+        self.timeline = new_timeline()
         self._lock = Lock()
         self._seq = 0
         self._numbers: dict[str, int] = {}
@@ -71,7 +82,7 @@ class MemoryStore(Store):
         with self._lock:
             changes = _Changes()
             acks = [self._submit(submission, changes) for submission in submissions]
-            cursor = pack_cursor({self.shard: self._seq})
+            cursor = pack_cursor({self.timeline: self._seq})
             return [replace(ack, cursor=cursor) if ack.stored else ack for ack in acks], self._commit(changes)
 
     def _submit(self, submission: Submission, changes: _Changes) -> Ack:

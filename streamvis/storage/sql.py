@@ -54,7 +54,8 @@ from streamvis.wire import dump_config, load_config
 
 SCHEMA = (
     """
-CREATE TABLE clock  (shard INTEGER PRIMARY KEY, seq BIGINT NOT NULL, floor BIGINT NOT NULL DEFAULT 0);
+CREATE TABLE clock  (shard INTEGER PRIMARY KEY, timeline INTEGER NOT NULL, seq BIGINT NOT NULL,
+                     floor BIGINT NOT NULL DEFAULT 0);
 CREATE TABLE scope  (shard INTEGER NOT NULL, name TEXT PRIMARY KEY, config TEXT NOT NULL, changed BIGINT NOT NULL,
                      crc BIGINT NOT NULL, deleted_config TEXT, config_deleted_at DOUBLE PRECISION);
 CREATE INDEX scope_changed ON scope (changed);
@@ -69,11 +70,13 @@ CREATE TABLE block  (shard INTEGER NOT NULL, seq {key}, topic_id BIGINT NOT NULL
                      crc BIGINT NOT NULL, columns {blob} NOT NULL, payload {blob} NOT NULL);
 CREATE INDEX block_topic ON block ({topic_order});
 CREATE TABLE writer (shard INTEGER NOT NULL, id TEXT PRIMARY KEY, number BIGINT NOT NULL);
-INSERT INTO clock (shard, seq) VALUES (0, 0);
 """
     + sizes.SCHEMA
     + statuses.SCHEMA
 )
+
+FIRST_CLOCK = "INSERT INTO clock (shard, timeline, seq) VALUES (0, {timeline}, 0);"
+"""Makes the one clock of a new store."""
 
 _SET_CLOCK = "UPDATE clock SET seq = ? WHERE shard = ?"
 _NUMBERS = "SELECT id, number FROM writer WHERE id IN ({keys})"
@@ -258,10 +261,14 @@ class Plan:
 class SqlStore(Store):
     """The store over SQL. An engine gives transactions and snapshots, and overrides `lock_clock` if it must."""
 
+    shard: ClassVar[int] = 0
+    """Which row of `clock` numbers the changes; there is one yet."""
+
     lock_clock: ClassVar[str] = "SELECT seq FROM clock WHERE shard = ?"
     """Reads the clock so that no other transaction moves it before this one ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeline: int) -> None:
+        self.timeline = timeline
         self._compactor = Compactor(self._writing, self._reading, self.shard)
         self._ledger = sizes.Ledger()
 
@@ -283,7 +290,7 @@ class SqlStore(Store):
         plan.bind()
         self._ledger.touch({block.topic for block in plan.blocks}, {topic.scope for _, topic in plan.topics})
         self._compactor.appended([block.payload for block in plan.blocks])
-        cursor = pack_cursor({self.shard: plan.seq})
+        cursor = pack_cursor({self.timeline: plan.seq})
         return [replace(ack, cursor=cursor) if ack.stored else ack for ack in acks], plan.commit()
 
     def set_config(self, config: Config) -> Commit:

@@ -24,8 +24,9 @@ from streamvis.errors import (
     StoreFullError,
     StoreLockedError,
 )
+from streamvis.storage.base import TIMELINES, new_timeline
 from streamvis.storage.session import Session
-from streamvis.storage.sql import SCHEMA, SqlStore
+from streamvis.storage.sql import FIRST_CLOCK, SCHEMA, SqlStore
 
 APPLICATION_ID = 0x53545256  # "STRV"
 FORMAT = 1
@@ -50,7 +51,6 @@ class SqliteStore(SqlStore):
     """The data of `<prefix>.sqlite`. Raises StoreLockedError, StoreFormatError or StoreError if it cannot be used."""
 
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
-        super().__init__()
         self.path = data_file(prefix)
         self._wal = Path(f"{self.path}-wal")
         self._wal_full_at = WAL_LIMIT
@@ -64,11 +64,12 @@ class SqliteStore(SqlStore):
                 self._writer = self._connect(resources)
                 _create(self._writer)
                 check_tables(self._writer, self.path)
-                check_clock(self._writer, self.path)
+                timeline = check_clock(self._writer, self.path)
                 _enter_wal(self._writer, self.path)
                 self._writer.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KIB}")
                 self._checkpointer = self._connect(resources)
             self._resources = resources.pop_all()
+        super().__init__(timeline)
 
     def _connect(self, resources: ExitStack | None = None) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -237,7 +238,8 @@ def _create(connection: sqlite3.Connection) -> None:
     if not version:
         connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")
         connection.executescript(
-            f"BEGIN IMMEDIATE; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; {_SCHEMA} COMMIT;"
+            f"BEGIN IMMEDIATE; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; {_SCHEMA} "
+            f"{FIRST_CLOCK.format(timeline=new_timeline())} COMMIT;"
         )
 
 
@@ -251,13 +253,16 @@ def check_tables(connection: sqlite3.Connection, path: Path) -> None:
             )
 
 
-def check_clock(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises StoreDamagedError if the clock could give a number twice."""
-    clocks = [seq for (seq,) in connection.execute("SELECT seq FROM clock")]
+def check_clock(connection: sqlite3.Connection, path: Path) -> int:
+    """The store's timeline. Raises StoreDamagedError if that is none, or if the clock could give a number twice."""
+    clocks = list(connection.execute("SELECT timeline, seq FROM clock"))
     latest = "SELECT coalesce(max(seq), 0) FROM block UNION ALL SELECT coalesce(max(changed), 0) FROM topic"
     given = [seq for (seq,) in connection.execute(latest)]
-    if len(clocks) != 1 or {*map(type, clocks + given)} != {int} or clocks[0] < max(given):
-        raise StoreDamagedError(f"{path} is damaged: its clock says {clocks}, but it gave the numbers {given}; {_COPY}")
+    if len(clocks) == 1 and {*map(type, [*clocks[0], *given])} == {int}:
+        ((timeline, seq),) = clocks
+        if timeline in TIMELINES and seq >= max(given):
+            return int(timeline)
+    raise StoreDamagedError(f"{path} is damaged: its clock says {clocks}, but it gave the numbers {given}; {_COPY}")
 
 
 def _tables(connection: sqlite3.Connection) -> set[tuple[str, ...]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -32,7 +33,7 @@ from streamvis.records import (
     Usage,
     unpack_cursor,
 )
-from streamvis.storage.base import Commit, Store, Submission
+from streamvis.storage.base import TIMELINES, Commit, Store, Submission
 
 COLUMNS = ("x", "y")
 
@@ -193,7 +194,7 @@ class StoreContract(ABC):
         """A reader that starts from an ack's cursor gets nothing of that batch, and all after it."""
         stream = StoreStream()
         (ack,), commit = store.append([stream.next(points(1), declare=[loss()])])
-        assert unpack_cursor(ack.cursor) == {store.shard: commit.seq}
+        assert unpack_cursor(ack.cursor) == {store.timeline: commit.seq}
         append(store, stream.next(points(2)))
         assert read(store, commit.topics[0].id, after=commit.seq) == [2]
 
@@ -751,10 +752,10 @@ class StoreContract(ABC):
             store.delete("run")
             store.restore("run", ["loss"])
         store.purge("run", ["old"])
-        catalog, changes = store.catalog(), store.catalog(1)
+        timeline, catalog, changes = store.timeline, store.catalog(), store.catalog(1)
         store.close()
         store = self.open(tmp_path)
-        assert (store.catalog(), store.catalog(1)) == (catalog, changes)
+        assert (store.timeline, store.catalog(), store.catalog(1)) == (timeline, catalog, changes)
         append(store, batch, stream.next(points(2)))
         assert read(store, topic) == [1, 2]
         assert store.seq() == catalog.seq + 1
@@ -762,6 +763,12 @@ class StoreContract(ABC):
         assert read(store, 2) == []
         assert store.restore("run").configs == (Config("run", {"lr": 1}),)
         store.close()
+
+    def test_no_two_stores_have_one_timeline(self, tmp_path: Path) -> None:
+        """So that a reader of one is never taken for a reader of another, whatever they hold."""
+        with closing(self.open(tmp_path / "one")) as one, closing(self.open(tmp_path / "other")) as other:
+            assert one.timeline != other.timeline
+            assert all(store.timeline in TIMELINES for store in (one, other))
 
     def test_close_and_checkpoint_at_any_time(self, store: Store) -> None:
         """Checkpoints change nothing that is read, and a second close does nothing."""

@@ -124,7 +124,6 @@ class Feed:
             update = self._wanted(received)
             page.append(update)
             if update.cursor and update.interest == CATALOG:
-                self._compare(catalog)
                 self._listener.updated([self._forgotten(catalog), *page])
                 self._note(catalog.values())
                 self._resume(subscription)
@@ -164,11 +163,6 @@ class Feed:
                 self._known.pop(topic.id, None)
             else:
                 self._known[topic.id] = topic
-
-    def _compare(self, catalog: dict[int, Topic]) -> None:
-        """Forgets everything when numbers now mean other topics: the server's data was replaced."""
-        if any(catalog.get(topic.id, topic) != topic for topic in self._known.values()):
-            self._start_over()
 
     def _forgotten(self, catalog: dict[int, Topic]) -> Update:
         """Deletes what a complete catalog no longer has."""

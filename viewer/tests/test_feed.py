@@ -158,16 +158,21 @@ def test_what_was_restored_while_it_was_away_comes_whole(tmp_path: Any, monkeypa
             until(lambda: listener.held() == {"loss": [1.0, 2.0, 3.0]})
 
 
-def test_a_server_with_other_data_is_read_from_its_beginning(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is known is forgotten when the store was replaced under the cursors."""
+@pytest.mark.parametrize("flushes", [1, 20])
+def test_a_server_with_other_data_is_read_from_its_beginning(
+    flushes: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known is forgotten when the store was replaced under the cursors, which it may long have passed."""
     monkeypatch.setattr(feeds, "LAST_RETRY", 0.2)
     uri = f"unix:{tmp_path}/socket"
     with following(uri) as (feed, listener):
         with serving("memory:", host=uri):
             write(uri, "loss", *map(float, range(5)))
-            write(uri, "more", 1.0)
             feed.add({("run", "loss")})
             until(lambda: len(listener.held().get("loss", [])) == 5)
-        with serving("memory:", host=uri):
-            write(uri, "loss", 7.0)
-            until(lambda: listener.held() == {"loss": [7.0]})
+        values = [7.0 + number for number in range(flushes)]
+        with serving(str(tmp_path / "other"), host="127.0.0.1") as aside:
+            for value in values:
+                write(aside.uri, "loss", value)
+        with serving(str(tmp_path / "other"), host=uri):
+            until(lambda: listener.held() == {"loss": values})
