@@ -2,8 +2,8 @@
 
 A column travels as a header of 8 bytes — dtype, codec, axes (bit 0: it has the index axis, bit 1: the point axis), 0,
 uint32 length — and as `length` bytes of the payload. Codecs: raw values; one constant; an arithmetic run (first value
-and step); and, where there is time for it (`dense`), values in a narrower dtype that holds them all, or their bytes
-shuffled and compressed. Values are compared as bits, so NaN payloads and -0.0 survive.
+and step); and, where there is time for it (`dense`), values in a narrower dtype that holds them all, or the bytes of
+these or of their differences, shuffled and compressed. Values are compared as bits, so NaN payloads and -0.0 survive.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ _NARROWER = {
 }
 _LEAST_SAVED = 0.1
 """The part of its bytes that compression must save to be worth the time of every reader."""
+_LEAST_SAVED_BY_DELTAS = 0.05
+"""The part of the compressed bytes that differences must save, because adding them up takes as long as the rest."""
+_SAMPLE_PIECES, _SAMPLE_PIECE = 16, 256
+"""Neighbours, from all over a column, that tell whether differences save that."""
 
 
 class Codec(IntEnum):
@@ -55,6 +59,8 @@ class Codec(IntEnum):
     """Values of a narrower dtype of the same kind, which the length tells."""
     SHUFFLED = 4
     """One byte, the size of a value, narrowed or not; then a zstd frame of all first bytes, all second bytes, …"""
+    DELTA = 5
+    """As SHUFFLED, but of the differences of the values' bits, read as integers that wrap around, in zigzag code."""
 
 
 class EncodedBlock(NamedTuple):
@@ -116,9 +122,10 @@ def _encode_values(values: Array) -> tuple[Codec, Array]:
 
 def _encode_densely(values: Array) -> tuple[Codec, Array]:
     narrow = _narrowed(values)
-    packed = _shuffled(narrow)
+    smooth = narrow.dtype.kind != "b" and _is_smooth(narrow)
+    packed = _shuffled(_deltas(narrow) if smooth else narrow)
     if packed.nbytes <= (1 - _LEAST_SAVED) * narrow.nbytes:
-        return Codec.SHUFFLED, packed
+        return (Codec.DELTA if smooth else Codec.SHUFFLED), packed
     return (Codec.RAW if narrow is values else Codec.NARROW), narrow
 
 
@@ -131,6 +138,25 @@ def _narrowed(values: Array) -> Array:
             if np.array_equal(narrow.astype(values.dtype).view(bits), values.view(bits)):
                 return narrow
     return values
+
+
+def _is_smooth(values: Array) -> bool:
+    """Whether neighbours are so near that their differences take clearly less room than they do."""
+    if values.size > _SAMPLE_PIECES * _SAMPLE_PIECE:
+        pieces = values[: values.size - values.size % _SAMPLE_PIECES].reshape(_SAMPLE_PIECES, -1)
+        values = np.ascontiguousarray(pieces[:, :_SAMPLE_PIECE]).reshape(-1)
+    return _shuffled(_deltas(values)).nbytes <= (1 - _LEAST_SAVED_BY_DELTAS) * _shuffled(values).nbytes
+
+
+def _deltas(values: Array) -> Array:
+    """Each value's bits less those of the one before it, in zigzag code: small, whatever the sign, for neighbours."""
+    bits: Array = values.view(f"<u{values.itemsize}")
+    deltas = bits.copy()
+    deltas[1:] -= bits[:-1]
+    signs = -(deltas >> (8 * deltas.itemsize - 1))
+    deltas <<= 1
+    deltas ^= signs
+    return deltas
 
 
 def _shuffled(values: Array) -> Array:
@@ -197,7 +223,7 @@ def dtypes(header: bytes) -> bytes:
 
 def is_compressed(header: bytes) -> bool:
     """Whether there are columns that only unfolding them tells to be sound."""
-    return Codec.SHUFFLED in header[1 :: _HEADER.size]
+    return any(codec >= Codec.SHUFFLED for codec in header[1 :: _HEADER.size])
 
 
 @lru_cache(maxsize=1024)
@@ -255,7 +281,7 @@ def _fits(dtype: int, codec: int, length: int, size: int) -> bool:
         return length == 2 * itemsize
     if codec == Codec.NARROW and DTYPES[dtype].str in _NARROWER:
         return size > 0 and any(length == size * width for width in _narrower(DTYPES[dtype]))
-    if codec == Codec.SHUFFLED:
+    if codec == Codec.SHUFFLED or (codec == Codec.DELTA and DTYPES[dtype].kind != "b"):
         return size > 0 and 1 < length < size * itemsize
     raise MalformedError(f"unknown codec {codec} for dtype {DTYPES[dtype]}")
 
@@ -494,8 +520,8 @@ def _fill(values: Array, data: Array, codec: Codec) -> None:
                     piece[:] = _run(data.view(values.dtype), start, start + len(piece))
         case Codec.NARROW:
             _widen(values, data, data.size // values.size)
-        case Codec.SHUFFLED:
-            _unshuffle(values, data)
+        case Codec.SHUFFLED | Codec.DELTA:
+            _unshuffle(values, data, deltas=codec is Codec.DELTA)
 
 
 def _widen(values: Array, data: Array, width: int) -> None:
@@ -503,7 +529,7 @@ def _widen(values: Array, data: Array, width: int) -> None:
         values[:] = data.view(_narrower(values.dtype)[width])
 
 
-def _unshuffle(values: Array, data: Array) -> None:
+def _unshuffle(values: Array, data: Array, *, deltas: bool) -> None:
     width, size = int(data[0]), values.size
     if width != values.itemsize and width not in _narrower(values.dtype):
         raise MalformedError(f"column of dtype {values.dtype} was compressed as values of {width} bytes")
@@ -517,5 +543,15 @@ def _unshuffle(values: Array, data: Array) -> None:
     shuffled = values.view("u1") if width == values.itemsize else np.empty(size * width, "u1")
     for place, plane in enumerate(planes):  # faster than a transposed copy
         shuffled.reshape(size, width)[:, place] = plane
+    if deltas:
+        _add_up(shuffled.view(f"<u{width}"))
     if width != values.itemsize:
         _widen(values, shuffled, width)
+
+
+def _add_up(deltas: Array) -> None:
+    """Undoes `_deltas`, in place."""
+    signs = -(deltas & 1)
+    deltas >>= 1
+    deltas ^= signs
+    np.cumsum(deltas, dtype=deltas.dtype, out=deltas)

@@ -304,7 +304,7 @@ def _forge(chance: _Chance, block: pb.Block) -> None:
     count = len(block.columns) // 8 if chance.random() < 0.9 else chance.choice((0, 1, 3, 1024, 2000))
     columns, payload = [], []
     for _ in range(count):
-        dtype, codec, axes = chance.randrange(6), chance.randrange(6), chance.choice((0, 1, 2, 3, 255))
+        dtype, codec, axes = chance.randrange(6), chance.randrange(len(Codec) + 1), chance.choice((0, 1, 2, 3, 255))
         size = (block.k if axes & 1 else 1) * (block.n if axes & 2 else 1)
         data = _data(chance, codec, size, (4, 8, 4, 8, 1, 1)[dtype])[: _MOST_FORGED // count]
         length = len(data) if chance.random() < 0.9 else chance.choice((0, 1, 1 << 31, (1 << 32) - 1))
@@ -325,7 +325,7 @@ def _data(chance: _Chance, codec: int, size: int, width: int) -> bytes:
             return chance.randbytes(2 * width)
         case Codec.NARROW:
             return bytes(min(size * chance.choice((1, 2, width)), _MOST_FORGED))
-        case Codec.SHUFFLED:
+        case Codec.SHUFFLED | Codec.DELTA:
             head = chance.choice((width, width, 1, 2, 4, 0, 255))
             return bytes([head]) + chance.choice((_bomb(size * width), _bomb(1 << 20), _UNSIZED, chance.randbytes(9)))
         case _:
@@ -353,7 +353,7 @@ def _sound_block(n: int, k: int, x: str, y: str, dense: bool) -> EncodedBlock:
     return encode(Block(0, 0, columns), dense=dense)
 
 
-_VALUES = ("run", "constant", "random", "single", "small")
+_VALUES = ("run", "constant", "random", "single", "small", "walk")
 
 
 def _values(kind: str, n: int) -> Array:
@@ -367,6 +367,8 @@ def _values(kind: str, n: int) -> Array:
             return rng.random(n)
         case "single":
             return rng.random(n, np.float32).astype(np.float64)
+        case "walk":
+            return rng.normal(size=n).cumsum()
         case _:
             return rng.integers(0, 9, n)
 

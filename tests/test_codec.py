@@ -25,7 +25,7 @@ from streamvis.codec import (
     encode,
     validate,
 )
-from streamvis.columns import Array, Block, join
+from streamvis.columns import DTYPES, Array, Block, join
 from streamvis.errors import MalformedError
 from tests.strategies import bits, blocks, neighbours
 
@@ -121,6 +121,8 @@ def test_the_cheapest_exact_codec_is_chosen(values: Array, codec: Codec, size: i
     assert bits(decode(encoded, ("x",)).columns["x"]) == bits(np.atleast_2d(values))
 
 
+RNG = np.random.default_rng(1)
+CURVE = (np.exp(-np.arange(1000) / 300) + 0.3 + RNG.normal(scale=0.02, size=1000)).astype(np.float32)
 LOSSES = np.random.default_rng(0).exponential(size=1000)
 # Payloads in bits that float32 has not, and has.
 WIDE_NAN, NARROW_NAN = (
@@ -146,12 +148,16 @@ WIDE_NAN, NARROW_NAN = (
         (np.array([0, 3, 127], np.int32), Codec.NARROW, 3, 3),
         (np.array([0, 3, 2**15], np.int32), Codec.RAW, 12, 12),
         (np.arange(1000) % 7 == 0, Codec.SHUFFLED, 10, 100),
+        (CURVE, Codec.DELTA, 2600, 2900),
+        (CURVE.astype(np.float64), Codec.DELTA, 2600, 2900),
+        (1.7e9 + RNG.exponential(0.1, 1000).cumsum(), Codec.DELTA, 2000, 3000),
+        (RNG.integers(1, 4, 1000).cumsum(), Codec.DELTA, 250, 350),
         (np.arange(1000), Codec.RUN, 16, 16),
         (np.zeros(0), Codec.RAW, 0, 0),
     ],
 )
 def test_dense_columns_are_narrowed_and_compressed(values: Array, codec: Codec, least: int, most: int) -> None:
-    """The narrowest exact dtype is taken, and compressed where that saves a tenth."""
+    """The narrowest exact dtype is taken, and it or its differences compressed where that saves a tenth."""
     encoded = encode(_block(x=values), dense=True)
     assert encoded.columns[1] == codec
     assert least <= len(encoded.payload) <= most
@@ -190,6 +196,49 @@ def test_one_changed_byte_never_decodes(data: st.DataObject) -> None:
         decode(damaged, ("x", "y"))
 
 
+numbers = st.sampled_from([dtype for dtype in DTYPES if dtype.kind != "b"])
+
+
+@given(st.integers(0, 2**64 - 1), numbers, st.integers(1, 3))
+def test_what_moves_by_little_is_stored_as_differences(start: int, dtype: np.dtype[Any], rows: int) -> None:
+    """Whatever the bits: also where they pass through infinities, NaN payloads, -0.0 and the ends of the integers."""
+    size = 8 * dtype.itemsize
+    steps = np.random.default_rng(start).integers(-1000, 1000, rows * 600).astype(f"<i{dtype.itemsize}")
+    steps[0] = (start + (1 << size - 1)) % (1 << size) - (1 << size - 1)
+    values = steps.cumsum(dtype=steps.dtype).view(dtype).reshape(rows, -1)
+    encoded = encode(_block(x=values), dense=True)
+    assert encoded.columns[1] == Codec.DELTA
+    assert len(encoded.payload) < 2 * values.size + 200
+    assert bits(decode(encoded, ("x",)).columns["x"]) == bits(values)
+
+
+def _differences(values: Array) -> bytes:
+    """Codec 5 by the words of docs/protocol.md."""
+    width = values.itemsize
+    numbers = [int.from_bytes(value.tobytes(), "little") for value in values]
+    differences = [(one - before) % (1 << 8 * width) for before, one in zip([0, *numbers], numbers, strict=False)]
+    half = 1 << 8 * width - 1
+    zigzag = [2 * one if one < half else 2 * (2 * half - one) - 1 for one in differences]
+    planes = zip(*(one.to_bytes(width, "little") for one in zigzag), strict=True)
+    return bytes([width]) + zstandard.compress(b"".join(map(bytes, planes)))
+
+
+NARROWER = {"<f8": ("<f4",), "<i8": ("<i1", "<i2", "<i4"), "<i4": ("<i1", "<i2")}
+
+
+@given(st.data(), numbers)
+def test_differences_are_what_the_protocol_says(data: st.DataObject, dtype: np.dtype[Any]) -> None:
+    """Any values, narrowed ones too, that were written by another hand."""
+    stored = np.dtype(data.draw(st.sampled_from([dtype, *NARROWER.get(dtype.str, ())])))
+    drawn = data.draw(hnp.arrays(f"<u{stored.itemsize}", st.integers(1, 8)))
+    values = np.tile(drawn.view(stored), 64)
+    payload = _differences(values)
+    header = bytes([DTYPES.index(dtype), Codec.DELTA, 2, 0]) + len(payload).to_bytes(4, "little")
+    found = decode(_forged(header, payload, n=values.size), ("x",)).columns["x"]
+    with np.errstate(all="ignore"):
+        assert bits(found) == bits(values.astype(dtype)[None])
+
+
 def _forged(header: bytes, payload: bytes, *, k: int = 1, n: int = 2, index: int = 0) -> EncodedBlock:
     return EncodedBlock(1, index, k, n, header, payload, checksum(index, k, n, header, payload))
 
@@ -208,6 +257,10 @@ def _forged(header: bytes, payload: bytes, *, k: int = 1, n: int = 2, index: int
         (_forged(b"\x01\x03\x02\x00\x00\x00\x00\x00", b"", n=0), "has 0 bytes"),
         (_forged(b"\x01\x04\x02\x00\x10\x00\x00\x00", bytes(16)), "has 16 bytes"),
         (_forged(b"\x01\x04\x02\x00\x01\x00\x00\x00", bytes(1)), "has 1 bytes"),
+        (_forged(b"\x01\x05\x02\x00\x10\x00\x00\x00", bytes(16)), "has 16 bytes"),
+        (_forged(b"\x04\x05\x02\x00\x01\x00\x00\x00", bytes(1)), "unknown codec 5"),
+        (_forged(b"\x01\x05\x02\x00\x01\x00\x00\x00", bytes(1)), "has 1 bytes"),
+        (_forged(b"\x01\x06\x02\x00\x10\x00\x00\x00", bytes(16)), "unknown codec 6"),
         (_forged(b"", b""), "header has 0 bytes"),
         (_forged(b"\x01\x01\x00\x00\x08\x00\x00\x00", bytes(8)), "1 x 2 points, but its columns are not as long"),
         (_forged(b"\x01\x01\x00\x00\x08\x00\x00\x00", bytes(8), n=0), "1 x 0 points, but"),
@@ -226,15 +279,17 @@ def test_a_forged_block_is_refused_with_a_reason(block: EncodedBlock, message: s
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
+        (b"\x00" + zstandard.compress(b""), "as values of 0 bytes"),
         (b"\x03" + zstandard.compress(bytes(600)), "as values of 3 bytes"),
         (b"\x08" + zstandard.compress(bytes(1 << 20)), "does not hold 200 values"),
         (b"\x08" + zstandard.compress(bytes(1600))[:-1], "cannot be read"),
         (b"\x08garbage", "cannot be read"),
     ],
 )
-def test_a_forged_frame_is_refused_with_a_reason(payload: bytes, message: str) -> None:
+@pytest.mark.parametrize("codec", [Codec.SHUFFLED, Codec.DELTA])
+def test_a_forged_frame_is_refused_with_a_reason(codec: Codec, payload: bytes, message: str) -> None:
     """A compressed column that says another size, or is none, is found before anything of that size is allocated."""
-    header = b"\x01\x04\x02\x00" + len(payload).to_bytes(4, "little")
+    header = bytes([1, codec, 2, 0]) + len(payload).to_bytes(4, "little")
     with pytest.raises(MalformedError, match=message):
         decode(_forged(header, payload, n=200), ("x",))
 

@@ -210,11 +210,14 @@ def damaged(block: EncodedBlock, **changes: Any) -> EncodedBlock:
 
 GOOD = points(1, 7)
 CONSTANT = encode(Block(1, 0, {"x": np.zeros((2, 2)), "y": np.zeros((2, 2))}))
-BADLY_COMPRESSED = damaged(
-    GOOD,
-    columns=bytes([3, Codec.SHUFFLED, 2, 0, 10, 0, 0, 0]) + GOOD.columns[8:],
-    payload=b"\x08" + GOOD.payload[7:],
-)
+
+
+def badly_compressed(codec: Codec) -> EncodedBlock:
+    """Columns that say they are compressed, and are not."""
+    columns = bytes([3, codec, 2, 0, 10, 0, 0, 0]) + GOOD.columns[8:]
+    return damaged(GOOD, columns=columns, payload=b"\x08" + GOOD.payload[7:])
+
+
 BAD_BATCHES: dict[str, tuple[Batch, str]] = {
     "undeclared handle": (Batch("w", 2, (), (), (points(1, handle=9),)), "handle 9.*not declared"),
     "unknown dtype": (Batch("w", 2, (), (), (damaged(GOOD, columns=b"\x63" + GOOD.columns[1:]),)), "unknown dtype 99"),
@@ -240,7 +243,11 @@ BAD_BATCHES: dict[str, tuple[Batch, str]] = {
         "unfolds to 268435456 bytes",
     ),
     "compressed badly": (
-        Batch("w", 2, (), (), (BADLY_COMPRESSED,)),
+        Batch("w", 2, (), (), (badly_compressed(Codec.SHUFFLED),)),
+        "compressed column cannot be read",
+    ),
+    "differences compressed badly": (
+        Batch("w", 2, (), (), (badly_compressed(Codec.DELTA),)),
         "compressed column cannot be read",
     ),
     "damaged": (Batch("w", 2, (), (), (GOOD._replace(crc=1),)), "CRC"),
