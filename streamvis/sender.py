@@ -20,15 +20,16 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from streamvis import process
-from streamvis.buffer import Buffer, Unreadable
+from streamvis.buffer import Buffer
 from streamvis.codec import MAX_BLOCK_INDEXES, MAX_BLOCK_POINTS, MAX_UNFOLDED_BYTES, EncodedBlock, encode
 from streamvis.columns import Block, split
 from streamvis.delivery import Answer, Delivery, Lost, SpoolOptions
-from streamvis.errors import BufferFullError, RejectedError, SpoolError, StreamvisError
+from streamvis.errors import BufferFullError, SpoolError, StreamvisError
 from streamvis.heartbeat import End, Heartbeat
 from streamvis.hookspecs import Sink
-from streamvis.records import CONFIGS, Batch, Config, Declaration
-from streamvis.refused import Refused, only
+from streamvis.losses import Losses
+from streamvis.records import Batch, Config, Declaration
+from streamvis.refused import Refused
 from streamvis.relay import open_link
 from streamvis.sinks import Sinks
 
@@ -122,11 +123,8 @@ class Sender:
         spool = SpoolOptions(options.spool_dir, options.spool_max_bytes, options.max_host_bytes // 4)
         self._delivery = Delivery(scope, functools.partial(open_link, options.uri), spool, self._events.put)
         self._counts: Counter[str] = Counter()
-        self._dropped: Counter[str] = Counter()
-        self._refused = Refused(options.spool_dir, scope, options.spool_max_bytes)
-        self._rejected: dict[str, str] = {}
-        self._unreported = False
-        self._said: set[str] = set()
+        self._losses = Losses(scope, Refused(options.spool_dir, scope, options.spool_max_bytes))
+        self._said_failure = False
         self._replaced: set[int] = set()
         self._hurry = False
         self._next_flush: float | None = None
@@ -208,7 +206,7 @@ class Sender:
     @property
     def delivered(self) -> bool:
         """Whether the server has acknowledged everything and nothing was dropped."""
-        return self._delivery.outstanding == 0 and not self._dropped
+        return self._delivery.outstanding == 0 and not self._losses.dropped
 
     def stats(self) -> dict[str, Any]:
         """The counters that DataLogger.stats documents."""
@@ -228,9 +226,12 @@ class Sender:
             "waiting_writes": waiting,
             "waiting_bytes": self.held_bytes + self._buffer.nbytes(),
             "connected": delivery.connected,
-            "rejected": dict(self._rejected),
-            "dropped": dict(self._dropped),
-            "errors": self._counts["errors"] + delivery.counts["errors"] + sum(it["errors"] for it in sinks.values()),
+            "rejected": dict(self._losses.rejected),
+            "dropped": dict(self._losses.dropped),
+            "errors": self._counts["errors"]
+            + self._losses.errors
+            + delivery.counts["errors"]
+            + sum(it["errors"] for it in sinks.values()),
             "sinks": sinks,
         }
 
@@ -241,7 +242,7 @@ class Sender:
             try:
                 self._step(self._wait())
             except Exception:  # noqa: BLE001 - this thread must not die: counted, said once, tried again later
-                self._count_error("sender", "the sender of %r failed and goes on", self._scope)
+                self._count_failure()
                 self._next_flush = self._delivery.next_connect = time.monotonic() + self._options.flush_every
         try:
             self._close()
@@ -267,8 +268,8 @@ class Sender:
             self._flush(now)
         self._beat(now)
         self._delivery.pump(now)
-        self._refused.hold(now)
-        self._lose_spooled()
+        self._losses.hold(now)
+        self._losses.damaged(self._delivery.take_losses(), self._delivery.take_lost())
         self._settle_tickets()
 
     def _take(self, event: _Event, now: float) -> None:
@@ -281,7 +282,7 @@ class Sender:
         elif event is not None:
             rejection = self._delivery.take(event, now)
             if rejection is not None:
-                self._on_rejected(*rejection)
+                self._losses.reject(*rejection)
         elif self._next_flush is None:
             self._next_flush = now + FIRST_WRITE_DELAY
 
@@ -293,7 +294,8 @@ class Sender:
         if self._can_take():
             drained, configs = self._buffer.drain(), list(_taken(self._configs))
             self._counts.update(writes=drained.writes, points=drained.points)
-            self._lose_unreadable(drained.unreadable)
+            for handle, (points, reason) in drained.unreadable.items():
+                self._losses.unreadable(self._names()[handle], points, reason)
             if drained.blocks or configs:
                 self._counts["flushes"] += 1
                 self._heartbeat.wrote(now)
@@ -303,7 +305,7 @@ class Sender:
                 except Exception:  # a mistake of ours: it may have lost all that this flush took out
                     names = self._names()
                     for block in drained.blocks:
-                        self._count_dropped({names[block.topic]: block.points})
+                        self._losses.count({names[block.topic]: block.points})
                     raise
                 finally:
                     self._buffer.drained_bytes = 0
@@ -360,7 +362,7 @@ class Sender:
                 self._delivery.offer(batch)
             except (BufferFullError, SpoolError) as error:
                 self._counts["bytes"] -= size
-                self._drop(batch, error)
+                self._losses.drop(batch, error)
             else:
                 self._replaced.update(block.topic for block in group)
                 self._delivery.pump(now)
@@ -383,57 +385,11 @@ class Sender:
         )
         return Batch("", 0, declarations, tuple(Config(self._scope, values) for values in configs), tuple(blocks))
 
-    def _drop(self, batch: Batch, error: StreamvisError) -> None:
-        if not batch.blocks and not batch.configs:
-            return  # a status alone; there will be others
-        lost = batch.contents()
-        self._count_dropped(lost)
-        if "dropped" not in self._said:
-            self._said.add("dropped")
-            _log.error("points of %r are lost (%s): %s", self._scope, ", ".join(sorted(lost)), error)
-
-    def _lose_unreadable(self, unreadable: Unreadable) -> None:
-        """Counts what a device did not give, and says so once per name."""
-        for handle, (points, reason) in unreadable.items():
-            name = self._names()[handle]
-            self._count_dropped({name: points})
-            self._counts["errors"] += 1
-            if (key := f"unreadable {name}") not in self._said:
-                self._said.add(key)
-                _log.error("%d points of %r are lost, their device does not give them: %s", points, name, reason)
-
-    def _lose_spooled(self) -> None:
-        """Counts what was on disk and is not any more, and says where."""
-        for loss in self._delivery.take_losses():
-            self._counts["errors"] += 1
-            _log.error("%s; points of %r are among them", loss, self._scope)
-        self._count_dropped(self._delivery.take_lost())
-
     def _names(self) -> dict[int, str]:
         """The name behind each handle."""
         return {handle: name for name, (handle, _) in list(self._buffer.topics.items())}
 
-    def _count_dropped(self, points: Mapping[str, int]) -> None:
-        self._dropped.update(points)
-        self._unreported |= bool(points)
-
     # ---- those who wait, and the end
-
-    def _on_rejected(self, batch: Batch, reasons: Mapping[int, str]) -> None:
-        refused, place = only(batch, reasons), f"kept in {self._refused.path}"
-        try:
-            self._refused.keep(refused)
-        except (BufferFullError, SpoolError) as error:
-            place = "lost"
-            self._drop(refused, error)
-        self._unreported = True
-        names = {declared.handle: declared.name for declared in refused.declarations} | {CONFIGS: "config"}
-        named = {names.get(handle, f"handle {handle}"): reason for handle, reason in reasons.items()}
-        for reason in dict.fromkeys(named.values()):
-            new = [name for name, why in named.items() if why == reason and name not in self._rejected]
-            if new:
-                _log.error("the server refuses %s: %s; what it refused is %s", _listed(new), reason, place)
-        self._rejected.update(named)
 
     def _settle_tickets(self) -> None:
         for ticket in tuple(self._tickets):
@@ -442,15 +398,10 @@ class Sender:
                 self._settle(ticket)
 
     def _settle(self, ticket: _Ticket) -> None:
-        unheard = self._unreported and ticket.hears
-        if unheard and self._rejected:
-            refused = _listed([f"{name:.100}: {reason}" for name, reason in self._rejected.items()], "; ")
-            ticket.error = RejectedError(f"the server refused points of {self._scope!r}: {refused}")
-        elif unheard and self._options.strict:
-            ticket.error = BufferFullError(f"points of {self._scope!r} are lost: {dict(self._dropped)}")
-        elif self._delivery.stuck and self._options.strict:
+        strict = self._options.strict
+        ticket.error = self._losses.tell(strict) if ticket.hears else None
+        if ticket.error is None and strict and self._delivery.stuck:
             ticket.error = BufferFullError(f"points of {self._scope!r} are in memory alone: see the log")
-        self._unreported &= not unheard
         ticket.done.set()
 
     def _finished(self) -> bool:
@@ -464,31 +415,24 @@ class Sender:
         if self._buffer.waiting():
             self._flush(time.monotonic())
         lost = self._delivery.close()
-        self._lose_spooled()
+        self._losses.damaged(self._delivery.take_losses(), self._delivery.take_lost())
         for batch in lost:
-            self._drop(batch, SpoolError("the program ends, and neither the server nor the disk has taken them"))
+            self._losses.drop(batch, SpoolError("the program ends, and neither the server nor the disk has taken them"))
         for ticket in [*self._tickets, *(event for event in _taken(self._events) if isinstance(event, _Ticket))]:
             self._settle(ticket)
         path = self._delivery.spool_path
         if self._delivery.outstanding and path.exists():
             push_it = f"streamvis push {path} {self._options.uri}"
             _log.warning("points of %r wait for the server in %s: `%s`", self._scope, path, push_it)
-        self._close_refused()
+        self._losses.close()
         self._sinks.close(self._stop.deadline if self._stop else 0.0)
         self._on_end(self.delivered)
 
-    def _close_refused(self) -> None:
-        try:
-            self._refused.close()
-        except SpoolError as error:
-            self._counts["errors"] += 1
-            _log.error("%s; refused points of %r may be missing there", error, self._scope)
-
-    def _count_error(self, key: str, message: str, *args: object) -> None:
+    def _count_failure(self) -> None:
         self._counts["errors"] += 1
-        if key not in self._said:
-            self._said.add(key)
-            _log.exception(message, *args)
+        if not self._said_failure:
+            self._said_failure = True
+            _log.exception("the sender of %r failed and goes on", self._scope)
 
 
 def _taken(queue: SimpleQueue[Any]) -> Iterator[Any]:
@@ -520,12 +464,6 @@ def _groups(blocks: Sequence[Block], declared: Mapping[int, int]) -> Iterator[tu
 def _text_size(*texts: str) -> int:
     """Bytes of the texts in a message, at most."""
     return sum(4 * len(text) + 8 for text in texts)
-
-
-def _listed(texts: Sequence[str], between: str = ", ") -> str:
-    """The first few, and how many more there are."""
-    shown = between.join(f"{text:.400}" for text in texts[:5])
-    return f"{shown} and {len(texts) - 5} more" if len(texts) > 5 else shown
 
 
 def _with_last(items: Iterable[_T]) -> Iterator[tuple[_T, bool]]:
