@@ -1,9 +1,9 @@
-"""Typed rows: what many writes of one layout become.
+"""The two forms in which writes wait: typed rows, of many writes of one layout, and pieces, of a large write each.
 
-A write becomes one packed row, appended to the bytes of its layout by a single operation that the interpreter does not
-interrupt: no lock, and no Python object per point that the garbage collector would walk. Every row starts with a tick,
-the number of its write. What lives on a device waits beside the rows as snapshots, found by tick: one per write and
-group of columns that are copied together.
+A small write becomes one packed row, appended to the bytes of its layout by a single operation that the interpreter
+does not interrupt: no lock, and no Python object per point that the garbage collector would walk. Every row starts with
+a tick, the number of its write. What lives on a device waits beside the rows as snapshots, found by tick: one per write
+and group of columns that are copied together.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import numpy as np
 
 from streamvis.arrays.groups import Group
 from streamvis.columns import Array, Block, common_shape
+
+SMALL_BYTES = 2048
+"""Arrays of one write that together take no more become a row."""
 
 _TICK = struct.Struct("<q")
 _FORMATS = {"<f4": "f", "<f8": "d", "<i4": "i", "<i8": "q", "|b1": "?"}
@@ -107,6 +110,30 @@ class Rows(Shaped):
                 values = np.repeat(values, n, axis=2)
             columns[name] = np.ascontiguousarray(values).reshape(values.shape[0], -1)
         return Block(self.topic, self.index, columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece(Shaped):
+    """One write of large arrays: copies on the host, snapshots on devices."""
+
+    tick: int
+    topic: int
+    index: int
+    shapes: Mapping[str, tuple[int, int]]
+    host: Mapping[str, Array]
+    groups: tuple[Group, ...]
+    snapshots: tuple[Any, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the host's memory."""
+        arrays = sum(array.nbytes for array in self.host.values())
+        return arrays + sum(group.host_bytes for group in self.groups)
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes on devices."""
+        return sum(group.device_bytes for group in self.groups)
 
 
 def _format(dtype: np.dtype[Any], shape: tuple[int, int]) -> str:

@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamvis.arrays import Adapters, Form
-from streamvis.buffer import HIGH_WATER, SMALL_BYTES, Buffer, check_text
+from streamvis.buffer import HIGH_WATER, Buffer, check_text
 from streamvis.columns import MAX_COLUMNS, Block
 from streamvis.errors import ColumnsError, DtypeError, MalformedError, UsageError
 from streamvis.puts import REFUSED
+from streamvis.rows import SMALL_BYTES
 from streamvis.server.checks import check_text as check_stored
 
 Series = dict[tuple[str, int], dict[str, list[Any]]]

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from streamvis.arrays import Adapters, ArrayAdapter
-from streamvis.buffer import SMALL_BYTES, Buffer, Drained
+from streamvis.buffer import Buffer
 from streamvis.columns import Array
+from streamvis.drain import Drained
 from streamvis.errors import ColumnsError, DtypeError
+from streamvis.rows import SMALL_BYTES
 
 Columns = dict[tuple[str, int], dict[str, Array]]
 

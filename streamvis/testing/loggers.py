@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamvis.buffer import SMALL_BYTES
 from streamvis.client import Client
 from streamvis.errors import ColumnsError, DtypeError, FlushTimeoutError, RejectedError, StateError, UsageError
 from streamvis.push import push
+from streamvis.rows import SMALL_BYTES
 from streamvis.server.run import ServerThread, serving
 from streamvis.storage import MemoryStore
 from streamvis.storage.base import Submission
