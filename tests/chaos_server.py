@@ -17,9 +17,10 @@ from streamvis.server import broadcast
 from streamvis.server.run import run_server
 from streamvis.storage import compaction, sql, sqlite
 from streamvis.storage.compactor import Compactor
+from streamvis.storage.plan import Plan
 
 PLACES: tuple[tuple[Any, str], ...] = (
-    (sql.Plan, "submit"),
+    (Plan, "submit"),
     (sql.SqlStore, "_store"),
     (sql.SqlStore, "append"),
     (sql.SqlStore, "delete"),
