@@ -408,14 +408,20 @@ def test_a_logger_of_another_thread_handles_no_signals(start: Callable[..., Prog
     assert (program.end().code, program.err) == (-signal.SIGTERM, "")
 
 
-def test_no_handler_stays_behind(make: Make) -> None:
+def test_no_handler_stays_behind(start: Callable[..., Program]) -> None:
     """When the last logger stops SIGTERM is what it was."""
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    with make():
-        with make():
-            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    done = start("""
+import signal, sys, streamvis
+def is_default():
+    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+seen = [is_default()]
+with streamvis.DataLogger("run", sys.argv[1], spool_dir=sys.argv[2]):
+    with streamvis.DataLogger("other", sys.argv[1], spool_dir=sys.argv[2]):
+        seen.append(is_default())
+    seen.append(is_default())
+print(*seen, is_default())
+""").end()
+    assert (done.code, done.out, done.err) == (0, "True False False True\n", "")
 
 
 def test_a_forked_child_dies_of_sigterm_at_once(start: Callable[..., Program], server: ServerThread) -> None:
