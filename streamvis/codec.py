@@ -41,12 +41,14 @@ _NARROWER = {
     "<i8": ("<i1", "<i2", "<i4"),
     "<i4": ("<i1", "<i2"),
 }
+_LEAST_COMPRESSED = 64
+"""Bytes of a column that compression may make fewer; of less it hardly ever does."""
 _LEAST_SAVED = 0.1
 """The part of its bytes that compression must save to be worth the time of every reader."""
 _LEAST_SAVED_BY_DELTAS = 0.05
 """The part of the compressed bytes that differences must save, because adding them up takes as long as the rest."""
 _SAMPLE_PIECES, _SAMPLE_PIECE = 16, 256
-"""Neighbours, from all over a column, that tell whether differences save that."""
+"""So many values tell whether differences save that."""
 
 
 class Codec(IntEnum):
@@ -122,10 +124,10 @@ def _encode_values(values: Array) -> tuple[Codec, Array]:
 
 def _encode_densely(values: Array) -> tuple[Codec, Array]:
     narrow = _narrowed(values)
-    smooth = narrow.dtype.kind != "b" and _is_smooth(narrow)
-    packed = _shuffled(_deltas(narrow) if smooth else narrow)
-    if packed.nbytes <= (1 - _LEAST_SAVED) * narrow.nbytes:
-        return (Codec.DELTA if smooth else Codec.SHUFFLED), packed
+    if narrow.nbytes >= _LEAST_COMPRESSED:
+        codec, packed = _compressed(narrow)
+        if packed.nbytes <= (1 - _LEAST_SAVED) * narrow.nbytes:
+            return codec, packed
     return (Codec.RAW if narrow is values else Codec.NARROW), narrow
 
 
@@ -140,12 +142,25 @@ def _narrowed(values: Array) -> Array:
     return values
 
 
-def _is_smooth(values: Array) -> bool:
-    """Whether neighbours are so near that their differences take clearly less room than they do."""
-    if values.size > _SAMPLE_PIECES * _SAMPLE_PIECE:
-        pieces = values[: values.size - values.size % _SAMPLE_PIECES].reshape(_SAMPLE_PIECES, -1)
-        values = np.ascontiguousarray(pieces[:, :_SAMPLE_PIECE]).reshape(-1)
-    return _shuffled(_deltas(values)).nbytes <= (1 - _LEAST_SAVED_BY_DELTAS) * _shuffled(values).nbytes
+def _compressed(values: Array) -> tuple[Codec, Array]:
+    """Their bytes, or those of their differences where these take clearly less room."""
+    if values.dtype.kind == "b":
+        return Codec.SHUFFLED, _shuffled(values)
+    sample = _sample(values)
+    plain, deltas = _shuffled(sample), _shuffled(_deltas(sample))
+    smooth = deltas.nbytes <= (1 - _LEAST_SAVED_BY_DELTAS) * plain.nbytes
+    codec = Codec.DELTA if smooth else Codec.SHUFFLED
+    if sample is values:
+        return codec, deltas if smooth else plain
+    return codec, _shuffled(_deltas(values) if smooth else values)
+
+
+def _sample(values: Array) -> Array:
+    """Neighbours from all over the column; all of a short one."""
+    if values.size <= _SAMPLE_PIECES * _SAMPLE_PIECE:
+        return values
+    pieces = values[: values.size - values.size % _SAMPLE_PIECES].reshape(_SAMPLE_PIECES, -1)
+    return np.ascontiguousarray(pieces[:, :_SAMPLE_PIECE]).reshape(-1)
 
 
 def _deltas(values: Array) -> Array:
