@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from streamvis import Client, StreamvisError, Topic
 from streamvis.errors import UnavailableError
-from streamvis_viewer import patterns
+from streamvis_viewer import patterns, scripts
 from streamvis_viewer.catalog import Catalog, Name, Scope
 from streamvis_viewer.schema import Plot, Schema
 from streamvis_viewer.statuses import Statuses
@@ -35,7 +35,8 @@ class LandingHandler(PageHandler):
         if self.request.arguments:
             self.redirect(f"{self.prefix}/plot?{self.request.query}")
             return
-        self.page("landing.html", grpc_uri=self.settings["grpc_uri"], token=self.access.page_token())
+        known = {"grpc_uri": self.settings["grpc_uri"], "token": self.access.page_token()}
+        self.page("landing.html", scripts=scripts.needed("landing.js"), **known)
 
 
 class OpenHandler(PageHandler):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,36 +11,57 @@ from bokeh.document import Document
 from bokeh.embed.elements import html_page_for_render_items
 from bokeh.embed.util import standalone_docs_json_and_render_items
 
-from streamvis_viewer import figures
-from streamvis_viewer.layout import Page
+from streamvis_viewer import figures, scripts
+from streamvis_viewer.layout import Cell, Page
 from streamvis_viewer.palettes import SCALE, palette_colors
 from streamvis_viewer.query import UrlError
 from streamvis_viewer.schema import Plot, key_text
 from streamvis_viewer.socket import ReadQuery
-from streamvis_viewer.web import STATIC, PageHandler, decoded, templates
+from streamvis_viewer.web import PageHandler, decoded, templates
+
+ENTRY = "page.js"
 
 
 @cache
-def guard() -> str:
-    """The script that must run before all others."""
-    return (STATIC / "guard.js").read_text(encoding="utf-8")
+def script(name: str) -> str:
+    """One that runs before others have been loaded, and stands in the page itself."""
+    return scripts.text(name)
 
 
-def html(page: Page, plots: Mapping[str, Plot], **values: Any) -> str:
+class Documents:
+    """The figures of pages as Bokeh's JSON, kept for the next tab: making them is most of what a page takes."""
+
+    def __init__(self) -> None:
+        self._plots: Mapping[str, Plot] = {}
+        self._made: dict[tuple[tuple[str, ...], ...], Any] = {}
+
+    def of(self, cells: Sequence[Cell], plots: Mapping[str, Plot]) -> Any:
+        """The document and its roots: what `html_page_for_render_items` takes."""
+        if plots is not self._plots or len(self._made) >= _MOST_DOCUMENTS:
+            self._plots, self._made = plots, {}
+        key = tuple((cell.key, cell.plot, cell.axes) for cell in cells)  # what a figure depends on beside its plot
+        if key not in self._made:
+            document = Document()
+            for cell in cells:
+                document.add_root(figures.build(cell, plots[cell.plot]))
+            self._made[key] = standalone_docs_json_and_render_items(document)
+        return self._made[key]
+
+
+_MOST_DOCUMENTS = 64
+
+
+def html(page: Page, plots: Mapping[str, Plot], documents: Documents, **values: Any) -> str:
     """The page, with its figures and without points: those come through the data socket."""
-    document = Document()
-    for cell in page.cells:
-        document.add_root(figures.build(cell, plots[cell.plot]))
-    docs_json, items = standalone_docs_json_and_render_items(document)
     made: str = html_page_for_render_items(
         ("", ""),
-        docs_json,
-        items,
+        *documents.of(page.cells, plots),
         title=f"{', '.join(dict.fromkeys(cell.plot for cell in page.cells))} - streamvis",
         template=templates().get_template("page.html"),
         template_variables={
             "page": page,
-            "guard": guard(),
+            "guard": script("guard.js"),
+            "early": script("early.js"),
             "plots": [_settings(cell.plot, plots[cell.plot]) for cell in page.cells],
             "scale": palette_colors(SCALE)[24:232:4],
             "bokeh": bokeh.__version__,
@@ -67,9 +88,10 @@ def _settings(name: str, plot: Plot) -> dict[str, Any]:
 class PlotHandler(PageHandler):
     """`/plot`: the page of plots that the query describes."""
 
-    def initialize(self, read_query: ReadQuery) -> None:
+    def initialize(self, read_query: ReadQuery, documents: Documents) -> None:
         """`read_query` knows the schema."""
         self._read_query = read_query
+        self._documents = documents
 
     def get(self) -> None:
         """The page, or one that says what is wrong with the address."""
@@ -78,5 +100,5 @@ class PlotHandler(PageHandler):
         except UrlError as error:
             self.problem(400, "This address describes no page", error)
             return
-        query = self.request.query
-        self.finish(html(page, plots, prefix=self.prefix, token=self.access.page_token(), query=query, saved=None))
+        values = {"prefix": self.prefix, "token": self.access.page_token(), "query": self.request.query, "saved": None}
+        self.finish(html(page, plots, self._documents, scripts=scripts.needed(ENTRY), **values))

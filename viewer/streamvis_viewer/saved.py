@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
-import re
 import struct
 from collections.abc import Mapping
 from contextlib import closing
@@ -14,11 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streamvis.errors import UnavailableError, UsageError
+from streamvis_viewer import scripts
 from streamvis_viewer.frames import Later
 from streamvis_viewer.landing import ApiHandler
 from streamvis_viewer.layout import Page
 from streamvis_viewer.live import Live
-from streamvis_viewer.page import html
+from streamvis_viewer.page import ENTRY, Documents, html
 from streamvis_viewer.query import UrlError
 from streamvis_viewer.schema import Plot
 from streamvis_viewer.socket import ReadQuery
@@ -26,8 +26,6 @@ from streamvis_viewer.tabs import Tab, Views
 from streamvis_viewer.watch import SchemaFile
 from streamvis_viewer.web import BOKEH, STATIC, decoded, read_query_string
 
-_IMPORT = re.compile(r'(from |import )"\./([a-z]+\.js)"')
-_ENTRY = "page.js"
 _WAIT_SECONDS = 60
 
 
@@ -56,24 +54,18 @@ def _html(page: Page, plots: Mapping[str, Plot], query: str, frames: list[bytes]
         "at": datetime.now(UTC).isoformat(timespec="minutes"),
         "style": (STATIC / "page.css").read_text(encoding="utf-8"),
         "bokeh": _script((BOKEH / "bokeh.min.js").read_text(encoding="utf-8")),
-        "modules": {"imports": _modules(_ENTRY)},
-        "entry": f"streamvis/{_ENTRY}",
+        "modules": {"imports": _modules(ENTRY)},
+        "entry": f"streamvis/{ENTRY}",
         "frames": base64.b64encode(gzip.compress(packed, 6)).decode(),
     }
-    return html(page, plots, saved=saved, query=query, token="", prefix="")
+    return html(page, plots, Documents(), saved=saved, query=query, token="", prefix="")
 
 
 def _modules(entry: str) -> dict[str, str]:
     """A script and all that it imports, as data URLs by the names under which they then import one another."""
     found: dict[str, str] = {}
-    waiting = [entry]
-    while waiting:
-        name = waiting.pop()
-        if f"streamvis/{name}" in found:
-            continue
-        text = (STATIC / name).read_text(encoding="utf-8")
-        waiting += [match[2] for match in _IMPORT.finditer(text)]
-        code = _IMPORT.sub(r'\1"streamvis/\2"', text).encode()
+    for name in scripts.needed(entry):
+        code = scripts.IMPORT.sub(r'\1"streamvis/\2"', scripts.text(name)).encode()
         found[f"streamvis/{name}"] = f"data:text/javascript;base64,{base64.b64encode(code).decode()}"
     return found
 

@@ -21,7 +21,7 @@ from streamvis_viewer.addresses import bind, parse_origin, parse_prefix, parse_w
 from streamvis_viewer.export import CsvHandler
 from streamvis_viewer.landing import CatalogHandler, LandingHandler, OpenHandler, ScopesHandler, TrashHandler
 from streamvis_viewer.live import Live
-from streamvis_viewer.page import PlotHandler
+from streamvis_viewer.page import Documents, PlotHandler
 from streamvis_viewer.saved import SaveHandler
 from streamvis_viewer.socket import DataSocket
 from streamvis_viewer.statuses import Statuses
@@ -94,7 +94,7 @@ class Viewer:
                 (r"/catalog", CatalogHandler, {**exists, "statuses": statuses, "state": live.state}),
                 (r"/scopes/(delete|restore)", ScopesHandler, {"grpc_uri": live.grpc_uri}),
                 (r"/trash", TrashHandler, {"grpc_uri": live.grpc_uri}),
-                (r"/plot/?", PlotHandler, {"read_query": live.read_query}),
+                (r"/plot/?", PlotHandler, {"read_query": live.read_query, "documents": Documents()}),
                 (r"/csv", CsvHandler, {"store": live.store}),
                 (r"/save", SaveHandler, shown),
                 (r"/data", DataSocket, shown),

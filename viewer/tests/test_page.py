@@ -23,7 +23,7 @@ from streamvis.launch import free_port
 from streamvis.server.run import ServerThread
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
-from streamvis_viewer.frames import Op, encode, note
+from streamvis_viewer.frames import PAGE, Op, encode, note
 from streamvis_viewer.server import WebOptions
 from viewer.tests.layer_page import INK
 
@@ -158,6 +158,44 @@ def test_what_another_process_writes_is_drawn_without_reload_or_polling(
     until(lambda: ink(page, ORANGE) > 500)
     assert ink(page, BLUE) > 500
     assert page.locator("#runs .label").all_text_contents() == ["run1", "run2"]
+
+
+def test_points_come_while_the_scripts_are_loading(data: ServerThread, url: str, browser: Browser) -> None:
+    """The data socket does not wait for Bokeh; what it brought before there were plots is drawn once there are."""
+    write(data.uri, "run1", "loss", x=np.arange(50), y=np.ones(50))
+    frames: list[bytes | str] = []
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    def hear(frame: bytes | str) -> None:
+        frames.append(frame)
+
+    page = browser.new_page()
+    page.on("websocket", lambda socket: socket.on("framereceived", hear))
+    page.route("**/bokeh.min.js*", hold)
+    page.goto(f"{url}/?rows=loss", wait_until="commit")
+    tick = encode(Op.TICK, PAGE)
+    until(lambda: page.evaluate("!window.Bokeh") and held and tick in frames)
+    held[0].continue_()
+    shows(page, "50 points")
+    until(lambda: ink(page, BLUE) > 0)
+    page.close()
+
+
+def test_the_head_names_all_scripts_of_a_page(url: str, browser: Browser) -> None:
+    """So that the browser asks for all of them at once; and for no others."""
+    for path in ("/", "/?rows=loss"):
+        page = browser.new_page()
+        loaded: set[str] = set()
+        page.on("requestfinished", lambda request, loaded=loaded: loaded.add(request.url))
+        page.goto(url + path)
+        named = page.evaluate("[...document.querySelectorAll('link[rel=modulepreload]')].map(link => link.href)")
+        assert len(named) > 5
+        page.wait_for_load_state("networkidle")
+        assert {address for address in loaded if "/assets/" in address and address.endswith(".js")} == set(named)
+        page.close()
 
 
 def test_a_deletion_disappears_while_one_looks(data: ServerThread, visit: Callable[..., Page]) -> None:

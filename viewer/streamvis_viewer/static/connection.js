@@ -1,4 +1,4 @@
-// The data websocket: opened with the page's token, opened again when it breaks. Another viewer process does not know that token:
+// The data websocket: opened by early.js with the page's token, opened again when it breaks. Another viewer process does not know that token:
 // then the page is loaded again, once it is looked at, for its address says all that it shows.
 
 import {decode} from "./frames.js";
@@ -16,29 +16,32 @@ const RELOADS_APART = 30_000; // sooner it would be in vain
 const RELOADED = "streamvis reloaded";
 
 export class Connection {
-  #token;
+  #open;
   #status;
   #socket = null;
   #retry = FIRST_RETRY;
   #silent = 0; // beats, not seconds: a page that was busy or asleep has not listened
   #queue = Promise.resolve(); // frames are applied one after the other, in order
 
-  constructor(token, status) {
-    this.#token = token;
+  /** `open`: opens a socket, see early.js. */
+  constructor({open}, status) {
+    this.#open = open;
     this.#status = status;
     setInterval(() => this.#beat(), BEAT_MS);
     document.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
     addEventListener("online", () => this.#hurry());
   }
 
-  open() {
-    const address = new URL(`../data${location.search}`, import.meta.url);
-    address.protocol = address.protocol.replace("http", "ws");
-    const socket = new WebSocket(address, ["streamvis", this.#token]);
+  /** Goes on with the socket that was opened before there was anybody to listen. */
+  adopt({socket, events}) {
+    this.#listen(socket);
+    for (const event of events) socket[`on${event.type}`](event);
+  }
+
+  #listen(socket) {
     let heard = false;
     this.#socket = socket;
     this.#silent = 0;
-    socket.binaryType = "arraybuffer";
     socket.onmessage = ({data}) => {
       heard = true;
       this.#silent = 0;
@@ -80,7 +83,7 @@ export class Connection {
   }
 
   #openSoon() {
-    setTimeout(() => this.open(), this.#retry);
+    setTimeout(() => this.#listen(this.#open()), this.#retry);
     this.#retry = Math.min(2 * this.#retry, LAST_RETRY);
   }
 }

@@ -175,7 +175,7 @@ async function apply(page, status, {op, plot, arrays}) {
 
 /** The page from the viewer, which goes on sending what is new. */
 function live(ready, status, state) {
-  const connection = new Connection(settings.token, status);
+  const connection = new Connection(window.dataSocket, status);
   ready.then(({plots}) => {
     for (const {index, data} of plots) data.onlook = look => connection.send(`look ${JSON.stringify({plot: index, ...look})}`);
   });
@@ -191,7 +191,7 @@ function live(ready, status, state) {
       connection.send(`query ${state.search}`);
     }, QUERY_MS);
   });
-  connection.open();
+  connection.adopt(window.dataSocket);
 }
 
 /** The page from a file. */

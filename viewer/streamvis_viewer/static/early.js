@@ -1,0 +1,16 @@
+// Runs long before the page's modules: opens the data websocket, so that the first points are under way while the browser
+// reads Bokeh's script. connection.js takes it over.
+
+window.dataSocket = (({data, token}) => {
+  const open = () => {
+    const address = new URL(data + location.search, location);
+    address.protocol = address.protocol.replace("http", "ws");
+    const socket = new WebSocket(address, ["streamvis", token]);
+    socket.binaryType = "arraybuffer";
+    return socket;
+  };
+  const socket = open();
+  const events = []; // that nobody has heard yet
+  socket.onmessage = socket.onclose = event => events.push(event);
+  return {open, socket, events};
+})(document.currentScript.dataset);
