@@ -600,6 +600,30 @@ def test_the_raster_respects_gaps_lone_points_visibility_and_appends(busy: Open)
     assert is_color(hasty(page), RED)[row(60), 200:281].all()
 
 
+@pytest.mark.parametrize("width", [1, 3])
+def test_the_raster_goes_on_with_lines_as_if_it_began_anew(busy: Open, width: float) -> None:
+    """Point by point or many at once, across gaps, beside lone points, under a selection, beside dashed lines."""
+    page = busy(LineLayer(key="A", line_width=width))
+    rng = np.random.default_rng(width)
+    for _ in range(4):
+        page.do("layer().addSeries(Uint8Array.from(argument))", RED)
+    page.do("layer().setStyle([4], {width: 2, dash: 1})")
+    x = 10.0
+    for pieces in range(30):
+        n = int(rng.choice([1, 1, 1, 2, 5, 30]))
+        xs = x + 6 * rng.random(n).cumsum() / n
+        x = float(xs[-1]) + 3
+        ys = np.where(rng.random(n) < 0.3, np.nan, rng.uniform(0, HEIGHT, n))
+        page.append(int(rng.integers(1, 5)), xs, ys, t=rng.integers(0, 2, n))
+        if pieces == 20:
+            page.do("layer().select(1)")
+        grown = hasty(page)
+        if pieces % 5 == 0:
+            page.do("layer().setColors(new Uint8Array(layer().count * 4).map((_, i) => argument[i % 4]))", RED)
+            assert np.array_equal(hasty(page), grown)
+    assert is_color(grown, RED).sum() > 500
+
+
 def test_the_raster_draws_the_selection_only(busy: Open) -> None:
     """Points of another t are not there."""
     page = busy(LineLayer(key="A"))

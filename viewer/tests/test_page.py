@@ -260,6 +260,23 @@ def test_the_view_follows_the_points_until_a_person_moves_it(data: ServerThread,
     until(lambda: page.evaluate(RANGES, "p0") == [-0.8, 20.8, -0.8, 20.8])
 
 
+def test_the_view_stays_while_new_points_have_room_in_it(data: ServerThread, visit: Callable[..., Page]) -> None:
+    """Then it moves on by a few percent at a time, and is as wide as if the page had just been opened."""
+    write(data.uri, "run1", "loss", x=np.arange(101), y=np.arange(101.0))
+    page = visit("/?rows=loss")
+    until(lambda: page.evaluate(RANGES, "p0") == [-4, 104, -4, 104])
+    write(data.uri, "run1", "loss", x=[101, 102], y=[50.0, 50.0])
+    shows(page, "103 points")
+    assert page.evaluate(RANGES, "p0") == [-4, 104, -4, 104]
+    write(data.uri, "run1", "loss", x=[103.5], y=[50.0])
+    until(lambda: page.evaluate(RANGES, "p0") == [-4.14, 107.64, -4, 104])
+    with Client(data.uri) as client:
+        write(data.uri, "run2", "loss", x=[-100, 200], y=[50.0, 50.0])
+        until(lambda: page.evaluate(RANGES, "p0") == [-112, 212, -4, 104])
+        client.delete("run2")
+    until(lambda: page.evaluate(RANGES, "p0") == [-4.14, 107.64, -4, 104])
+
+
 def test_a_slider_shows_one_value_of_its_column(data: ServerThread, visit: Callable[..., Page]) -> None:
     """It stays at the latest until it is moved, and then at what was chosen."""
     for t in range(3):

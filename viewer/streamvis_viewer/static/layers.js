@@ -75,12 +75,12 @@ class Layer {
   #view;
   #levels = new Levels();
   #painters = new Map(); // by set of points, and by the column that is drawn along y
+  #sheets = new Map(); // likewise
   #paints = 0;
   #points = 0;
   #total = 0;
   #paint_ms = 0;
   #painted = "exact";
-  #sheet = null;
   #edits = 0; // counts the changes of what is drawn
   #haste = new Haste(() => this.#view.request_paint());
   #repaint = () => this.repaint();
@@ -260,7 +260,7 @@ class Layer {
       const style = {...this.#view.pen};
       if (plot.vertical !== series.vertical) style.alpha *= GHOST;
       if (context) this.#points = this.#painter(plot).paint(context, ctx, plot, style);
-      else if (hasty) this.#points = this.#view.paint_raster((this.#sheet ??= new Sheet()), ctx, plot, style);
+      else if (hasty) this.#points = this.#view.paint_raster(this.#sheet(plot), ctx, plot, style);
       else this.#points = this.#view.paint_canvas(ctx, plot, style);
     }
     if (hasty) return "raster";
@@ -271,10 +271,18 @@ class Layer {
     return "exact";
   }
 
-  #painter({series, vertical}) {
+  #painter(plot) {
+    return this.#own(this.#painters, plot, () => this.#view.make_painter());
+  }
+
+  #sheet(plot) {
+    return this.#own(this.#sheets, plot, () => new Sheet());
+  }
+
+  #own(made, {series, vertical}, make) {
     const key = `${series === this.#levels.base} ${vertical}`;
-    if (!this.#painters.has(key)) this.#painters.set(key, this.#view.make_painter());
-    return this.#painters.get(key);
+    if (!made.has(key)) made.set(key, make());
+    return made.get(key);
   }
 
   #paintImage(ctx, {image, view}) {

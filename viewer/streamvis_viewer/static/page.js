@@ -84,7 +84,7 @@ class Page {
     this.timelines.refresh();
     const news = this.plots.map(plot => plot.refresh()).some(some => some);
     if (recoloured) for (const plot of this.plots) plot.recolor();
-    if (news) this.ranges.fit();
+    if (news) this.ranges.follow();
     if (changed) this.panel.collect();
     for (const plot of this.plots) plot.data.changed = false;
   }

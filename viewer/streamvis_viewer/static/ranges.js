@@ -1,9 +1,12 @@
 // Which window of the data each plot shows: everything, until a person moves it, and again after a reset.
+//
+// While points come, an axis stays where it is as long as they have room on it, so that the picture need not be drawn anew.
 
 import {isLog, setLog} from "./scales.js";
 import {rounded} from "./state.js";
 
 const PADDING = 0.04; // of the extent, on each side
+const ROOM = [0.01, 0.08]; // how much of it an axis that stays may have
 const SIDES = ["x", "y"];
 
 /** The ranges of all plots of the page, as the state has them. */
@@ -40,15 +43,29 @@ export class Ranges {
     this.fit();
   }
 
-  /** After the points or the state have changed. */
+  /** After what is shown of the points has changed. */
   fit() {
+    this.#fit((plot, side, low, high) => padded(low, high, this.#isLog(plot, side)));
+  }
+
+  /** After points have come. */
+  follow() {
+    this.#fit((plot, side, low, high) => {
+      const log = this.#isLog(plot, side);
+      const shown = this.#shown.get(plot.model[`${side}_range`]);
+      return shown && hasRoom(shown, low, high, log) ? shown : padded(low, high, log);
+    });
+  }
+
+  /** `around`: (plot, side, low, high) → the range for points of that extent. */
+  #fit(around) {
     const known = new Map(); // the extents of plots that show everything; asked for once
     const boundsOf = plot => {
       if (!known.has(plot)) known.set(plot, plot.data.bounds(this.#state.get("fit")));
       return known.get(plot);
     };
     for (const plot of this.#plots) {
-      for (const side of SIDES) this.#show(plot, side, this.#state.get(`${side}range`)[plot.index] ?? this.#whole(plot, side, boundsOf));
+      for (const side of SIDES) this.#show(plot, side, this.#state.get(`${side}range`)[plot.index] ?? this.#whole(plot, side, boundsOf, around));
     }
   }
 
@@ -81,12 +98,10 @@ export class Ranges {
     this.fit();
   }
 
-  #whole(plot, side, boundsOf) {
+  #whole(plot, side, boundsOf, around) {
     const shown = (side === "x" ? [plot, ...this.#linked(plot)] : [plot]).map(boundsOf).filter(Boolean);
     if (!shown.length) return null;
-    const low = Math.min(...shown.map(each => each[`${side}0`]));
-    const high = Math.max(...shown.map(each => each[`${side}1`]));
-    return padded(low, high, this.#isLog(plot, side));
+    return around(plot, side, Math.min(...shown.map(each => each[`${side}0`])), Math.max(...shown.map(each => each[`${side}1`])));
   }
 
   #show(plot, side, pair) {
@@ -111,6 +126,13 @@ export class Ranges {
     }
     this.#state.set({xrange, yrange});
   }
+}
+
+/** Whether a range leaves some room, and not much, on both sides of an extent. */
+function hasRoom(range, low, high, log) {
+  const [start, end, first, last] = [...range, low, high].map(log ? Math.log : Number);
+  const [least, most] = ROOM;
+  return [first - start, end - last].every(room => room >= least * (last - first) && room <= most * (last - first));
 }
 
 /** The range around an extent, a little wider. */

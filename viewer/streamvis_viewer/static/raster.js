@@ -1,16 +1,18 @@
 // The quick painters for a 2D context: whole device pixels, opaque, without anti-aliasing, a tenth of the exact ones' time.
-// They draw what moves; layers.js has canvas.js draw it exactly once it rests.
+// They draw what moves; layers.js has canvas.js draw it exactly once it rests. Lines that only grow are not drawn anew.
 
 import {DASHES, forVisible} from "./canvas.js";
 import {largest, markerDistance, markerOf} from "./markers.js";
 
 /** Pixels of the plot's frame, which keep their memory from one paint to the next. */
 export class Sheet {
+  ink = new Ink();
+
   #canvas = document.createElement("canvas");
   #ctx = this.#canvas.getContext("2d", {willReadFrequently: true}); // the pixels come from the CPU anew each time
   #image = new ImageData(1, 1);
 
-  /** Begins a picture of `plot` for `ctx`, transparent, with a margin of so many pixels on every side. */
+  /** Begins a picture of `plot` for `ctx`, with a margin of so many pixels on every side; who draws it fills all of its pixels. */
   begin(ctx, {x, y, frame}, margin) {
     const {a, e, d, f} = ctx.getTransform();
     this.margin = margin;
@@ -20,8 +22,10 @@ export class Sheet {
     this.height = Math.ceil(frame.bottom * d + f) - this.top + 2 * margin;
     this.ratio = a;
     this.place = {ax: x.a * a, bx: x.b * a + e - this.left + margin, ay: y.a * d, by: y.b * d + f - this.top + margin};
-    this.#clear();
-    return this.pixels;
+    if (this.#image.width === this.width && this.#image.height === this.height) return;
+    Object.assign(this.#canvas, {width: this.width, height: this.height});
+    this.#image = new ImageData(this.width, this.height);
+    this.pixels = new Uint32Array(this.#image.data.buffer);
   }
 
   finish(ctx) {
@@ -33,38 +37,70 @@ export class Sheet {
     ctx.drawImage(this.#canvas, margin, margin, w, h, left, top, w, h);
     ctx.restore();
   }
+}
 
-  #clear() {
-    const {width, height} = this;
-    if (this.#image.width === width && this.#image.height === height) {
-      this.pixels.fill(0);
-      return;
-    }
-    Object.assign(this.#canvas, {width, height});
-    this.#image = new ImageData(width, height);
-    this.pixels = new Uint32Array(this.#image.data.buffer);
+/** What is drawn of the lines of a plot, not yet widened: as long as points are only appended, only these are to be drawn. */
+class Ink {
+  pixels = new Uint32Array(0);
+  lone = new Map(); // points between two gaps, by slot and place: [colour, x, y]
+
+  #of = []; // what it is a picture of
+  #taken = new Uint32Array(0); // points of each slot that are in it
+
+  /** Goes on with the picture, or begins another one; `pen`: what else it depends on. */
+  resume({series, vertical, x, y}, {pixels, width, place}, ...pen) {
+    const {rewrites, paletteRevision} = series;
+    const of = [series, rewrites, paletteRevision, vertical, x.log, y.log, ...Object.values(place), pixels.length, width, ...pen];
+    if (of.every((value, i) => value === this.#of[i])) return;
+    this.#of = of;
+    this.#taken = new Uint32Array(series.count);
+    this.lone.clear();
+    if (this.pixels.length === pixels.length) this.pixels.fill(0);
+    else this.pixels = new Uint32Array(pixels.length);
+  }
+
+  /** Where to go on with a run, so that new points are joined with the last one; its end if there are none. */
+  from({start}, slot, begin, end, isPlace) {
+    const last = start[slot] + this.#taken[slot] - 1;
+    if (last < begin) return begin;
+    if (last + 1 >= end) return end;
+    if (last > begin && isPlace(last) && isPlace(last - 1)) return last - 1; // no lone point
+    this.lone.delete(placeOf(slot, last - start[slot]));
+    return last;
+  }
+
+  /** All points that there are now are in it. */
+  take({length}) {
+    this.#taken.set(length);
   }
 }
+
+const placeOf = (slot, at) => slot * 2 ** 32 + at;
 
 /** As in canvas.js, for many points: returns how many. */
 export function rasterLines(sheet, ctx, plot, {width, alpha}) {
   const {series} = plot;
-  const pixels = sheet.begin(ctx, plot, 1); // the margin's columns take what lies beyond the frame
+  sheet.begin(ctx, plot, 1); // the margin's columns take what lies beyond the frame
+  const {ink: kept, pixels} = sheet;
   const thickness = width * sheet.ratio;
-  const brush = new Brush(sheet, series.units("x", plot.x.log), series.units(plot.vertical, plot.y.log));
   const special = []; // few: lines with a dash or a width of their own, drawn over the others
-  brush.take(thickness);
+  kept.resume(plot, sheet, thickness, alpha);
+  const pen = new Brush(kept, sheet, plot);
+  pen.take(thickness);
+  const isPlace = i => pen.isPlace(i);
   const points = forInked(series, alpha, (ink, begin, end, slot) => {
-    if (series.width[slot] === 1 && series.dash[slot] === 0) brush.trace(ink, begin, end);
-    else special.push([ink, begin, end, slot]);
+    if (series.width[slot] !== 1 || series.dash[slot] !== 0) special.push([ink, begin, end, slot]);
+    else pen.trace(ink, slot, kept.from(series, slot, begin, end, isPlace), end);
   });
-  if (brush.spread) widen(pixels, sheet.width, brush.spread);
+  kept.take(series);
+  pixels.set(kept.pixels);
+  if (pen.spread) widen(pixels, sheet.width, pen.spread);
+  const brush = new Brush({pixels, lone: new Map()}, sheet, plot);
   for (const [ink, begin, end, slot] of special) {
     brush.takeWhole(thickness * series.width[slot], series.dash[slot]);
-    brush.trace(ink, begin, end);
+    brush.trace(ink, slot, begin, end);
   }
-  brush.take(thickness);
-  brush.dots(Math.max(width, 2) * sheet.ratio);
+  for (const {lone} of [pen, brush]) brush.dots(lone.values(), Math.max(width, 2) * sheet.ratio);
   sheet.finish(ctx);
   return points;
 }
@@ -74,8 +110,9 @@ export function rasterPoints(sheet, ctx, plot, {marker, size, alpha}) {
   const {series} = plot;
   const reach = Math.ceil(size * largest(series) * ctx.getTransform().a / 2) + 1;
   const margin = 2 * reach; // markers centred just outside still show, and no stamp needs a bounds check
-  const pixels = sheet.begin(ctx, plot, margin);
-  const {width, height, place: {ax, bx, ay, by}} = sheet;
+  sheet.begin(ctx, plot, margin);
+  const {pixels, width, height, place: {ax, bx, ay, by}} = sheet;
+  pixels.fill(0);
   const stamps = new Map();
   const stampFor = slot => {
     const [own, times] = [markerOf(series, slot, marker), series.width[slot]];
@@ -114,14 +151,13 @@ function forInked(series, alpha, visit) {
 
 /** Draws polylines as vertical runs of pixels: all points of a series within a pixel column become one. */
 class Brush {
-  #lone = [];
-  #sheet;
   #run;
   #dash = null;
 
-  constructor(sheet, u, v) {
-    Object.assign(this, {place: sheet.place, beyond: sheet.width - 1, u, v});
-    this.#sheet = sheet;
+  /** On those pixels, which are laid out as a sheet's are; `lone` gets the points that have no segment. */
+  constructor({pixels, lone}, {place, width, height, ratio}, {series, vertical, x, y}) {
+    const [u, v] = [series.units("x", x.log), series.units(vertical, y.log)];
+    Object.assign(this, {pixels, lone, place, width, height, ratio, beyond: width - 1, start: series.start, u, v});
   }
 
   /** How thick the next lines are; `widen` makes them so to the right. */
@@ -135,13 +171,19 @@ class Brush {
   /** The same for lines that are drawn in their whole thickness at once, and with dashes of that number. */
   takeWhole(thickness, dash) {
     this.take(thickness);
-    this.#run = spreader(runner(this.#sheet, this.half), this.spread, this.beyond);
-    if (dash) this.#dash = new Dash(DASHES[dash], this.#sheet.ratio);
+    this.#run = spreader(runner(this, this.half), this.spread, this.beyond);
+    if (dash) this.#dash = new Dash(DASHES[dash], this.ratio);
   }
 
-  trace(ink, begin, end) {
-    const {u, v, beyond, half, place: {ax, ay, by}} = this;
-    const {pixels, width, height} = this.#sheet;
+  /** Whether a point has a place, or is a gap. */
+  isPlace(i) {
+    const {u, v, place: {ax, bx, ay, by}} = this;
+    const [x, y] = [u[i] * ax + bx, v[i] * ay + by];
+    return x - x === 0 && y - y === 0;
+  }
+
+  trace(ink, slot, begin, end) {
+    const {u, v, pixels, width, height, beyond, half, place: {ax, ay, by}} = this;
     const bx = this.place.bx - this.spread / 2;
     const special = this.#dash ? this.#dash.over(this.#run) : this.#run;
     const run = (c, from, to) => {
@@ -154,7 +196,8 @@ class Brush {
       const x = u[i] * ax + bx;
       const y = v[i] * ay + by;
       if (!(x - x === 0 && y - y === 0)) {
-        if (joined) this.#close(ink, joined, column, lastX, lastY, low, high);
+        if (joined === 1) this.#leave(ink, slot, i - 1, lastX, lastY);
+        else if (joined) run(column, low, high);
         joined = 0;
         continue;
       }
@@ -182,13 +225,14 @@ class Brush {
       lastY = y;
       joined++;
     }
-    if (joined) this.#close(ink, joined, column, lastX, lastY, low, high);
+    if (joined === 1) this.#leave(ink, slot, end - 1, lastX, lastY);
+    else if (joined) run(column, low, high);
   }
 
   /** A point between two gaps has no segment, yet must not be invisible. */
-  dots(radius) {
-    const {pixels, width, height} = this.#sheet;
-    for (const [ink, x, y] of this.#lone) {
+  dots(lone, radius) {
+    const {pixels, width, height} = this;
+    for (const [ink, x, y] of lone) {
       const end = Math.min(this.beyond, x + radius - 0.5);
       for (let c = Math.max(0, Math.floor(x - radius + 0.5)); c < end; c++) {
         const rest = Math.sqrt(Math.max(0, radius ** 2 - (c + 0.5 - x) ** 2));
@@ -197,11 +241,8 @@ class Brush {
     }
   }
 
-  #close(ink, joined, column, x, y, low, high) {
-    const {pixels, width, height} = this.#sheet;
-    if (joined === 1) this.#lone.push([ink, x + this.spread / 2, y]);
-    else if (this.#run) this.#run(ink, column, low, high);
-    else fill(pixels, width, height, ink, column, low - this.half, high + this.half);
+  #leave(ink, slot, i, x, y) {
+    this.lone.set(placeOf(slot, i - this.start[slot]), [ink, x + this.spread / 2, y]);
   }
 }
 

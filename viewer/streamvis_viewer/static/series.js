@@ -37,7 +37,8 @@ export class PackedSeries {
   constructor() {
     this.selected = null;
     this.weight = 0; // of what came before, in the moving average that is `s`; 0: there is none
-    this.revision = 0; // counts the changes that touch everything
+    this.revision = 0; // counts the changes that touch everything, be it only its place
+    this.rewrites = 0; // counts the changes of points that were there before
     this.paletteRevision = 0; // counts the changes of colour, style and visibility
     const none = new Float32Array(0);
     this.replace({origin: {x: 0, y: 0}, counts: new Uint32Array(0), x: none, y: none, rgba: new Uint8Array(0)});
@@ -91,8 +92,7 @@ export class PackedSeries {
     delete this.arrays.s;
     delete this.arrays["log s"];
     if (weight) this.#smoothAll();
-    this.revision++;
-    this.changes = [];
+    this.#changedAll();
   }
 
   /** New points of existing slots, concatenated. */
@@ -153,16 +153,16 @@ export class PackedSeries {
   }
 
   setVisible(slots, visible) {
-    for (const k of slots) this.visible[k] = visible ? 1 : 0;
-    this.paletteRevision++;
+    const changing = slots.filter(k => this.visible[k] !== (visible ? 1 : 0));
+    for (const k of changing) this.visible[k] = visible ? 1 : 0;
+    if (changing.length) this.paletteRevision++;
   }
 
   /** From now on only the points whose t equals `value` count (compared as float32), or is NaN; null: all. */
   select(value) {
     this.#selected = value;
     this.#choose();
-    this.revision++;
-    this.changes = [];
+    this.#changedAll();
   }
 
   #choose() {
@@ -305,9 +305,14 @@ export class PackedSeries {
     }
   }
 
-  #rewritten() {
+  #changedAll() {
+    this.rewrites++;
     this.revision++;
     this.changes = []; // {slot, begin, end} written since `revision` became what it is
+  }
+
+  #rewritten() {
+    this.#changedAll();
     this.#runs = null;
     this.#index = null;
     this.#boundsOf = null;
