@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeAlias
@@ -121,34 +122,36 @@ class Run:
         """What is allocated for points in their place."""
         return sum(column.nbytes for column in self._columns.values())
 
-    def append(self, columns: Mapping[str, Array], row: int, points: int) -> None:
-        """Adds so many points of all indexes: a row of arrays of shape (runs, count or 1, points)."""
-        self.waiting.append((columns, row))
-        self.length += points
-        if self.count * points > _MOST_WAITING or len(self.waiting) > _ROUND:
-            self.settle()
-
-    def settle(self) -> None:
-        """Puts all points in their place."""
-        settle([self])
-
     def place(self, name: str, values: Array) -> None:
         """Puts new points of a column in their place."""
         self._tally.nbytes += self._columns[name].append(values)
 
     def columns(self) -> dict[str, Array]:
         """All points: arrays of shape (count or 1, length), which later points leave as they are."""
-        self.settle()
+        self._settle()
         return {name: column.values for name, column in self._columns.items()}
 
     def column(self, name: str) -> Column:
         """One column."""
-        self.settle()
+        self._settle()
         return self._columns[name]
+
+    def _settle(self) -> None:
+        if self.waiting:
+            settle((self,))
 
     def part(self, index: int, end: int) -> Run:
         """A run of its own for some of the indexes."""
         return Run(self.topic, index, end - index, _rows(self.columns(), self.index, index, end), self._tally)
+
+
+def extend(runs: Sequence[Run], columns: Mapping[str, Array], points: int) -> None:
+    """Adds so many points to all indexes of runs with equally many: arrays of shape (runs, count or 1, points)."""
+    for row, run in enumerate(runs):
+        run.waiting.append((columns, row))
+        run.length += points
+    if runs[0].count * points > _MOST_WAITING or len(runs[0].waiting) > _ROUND:
+        settle(runs)
 
 
 def settle(runs: Iterable[Run]) -> None:
@@ -195,7 +198,7 @@ class Grown:
     @property
     def points(self) -> int:
         """In all runs."""
-        return sum(run.count for run in self.runs) * int(next(iter(self.columns.values())).shape[2])
+        return len(self.runs) * self.runs[0].count * int(next(iter(self.columns.values())).shape[2])
 
     @classmethod
     def whole(cls, run: Run) -> Grown:
@@ -207,9 +210,9 @@ class Grown:
         """Points of one run."""
         return cls((run,), {name: values[np.newaxis] for name, values in columns.items()})
 
-    def only(self, wanted: Callable[[Run], bool]) -> Grown:
-        """The runs that are wanted."""
-        rows = [row for row, run in enumerate(self.runs) if wanted(run)]
+    def only(self, topics: Container[int]) -> Grown:
+        """The runs of these topics."""
+        rows = [row for row, run in enumerate(self.runs) if run.topic in topics]
         if len(rows) == len(self.runs):
             return self
         return Grown([self.runs[row] for row in rows], {name: values[rows] for name, values in self.columns.items()})
@@ -225,13 +228,17 @@ def _wide(stack: Stack) -> tuple[Mapping[str, Array], int, int]:
     return columns, count, points
 
 
-class _TopicPoints:
-    """Runs whose indexes do not overlap, in their order."""
+_Exact: TypeAlias = defaultdict[tuple[int, int], dict[int, Run]]
+"""Runs by their first index and the one beyond them, then by topic."""
 
-    def __init__(self, tally: Tally) -> None:
+
+class _TopicPoints:
+    """The runs of a topic, whose indexes do not overlap, in their order."""
+
+    def __init__(self, topic: int, exact: _Exact, tally: Tally) -> None:
         self.runs: list[Run] = []
-        self.exact: dict[tuple[int, int], Run] = {}
-        """By their first index and the one beyond them."""
+        self._topic = topic
+        self._exact = exact
         self._tally = tally
         self._starts: list[int] = []
 
@@ -240,7 +247,7 @@ class _TopicPoints:
         """What is allocated."""
         return sum(run.nbytes for run in self.runs)
 
-    def weave(self, topic: int, index: int, end: int, columns: Mapping[str, Array]) -> tuple[list[Grown], bool]:
+    def weave(self, index: int, end: int, columns: Mapping[str, Array]) -> tuple[list[Grown], bool]:
         """Adds points of indexes that no run has for itself: arrays of shape (count or 1, points).
 
         Returns what has grown, and whether other runs had to be cut for that.
@@ -252,21 +259,26 @@ class _TopicPoints:
         within = [run for run in near if index < run.end and run.index < end]
         grown = [Grown.of(run, _rows(columns, index, run.index, run.end)) for run in within]
         for each in grown:
-            each.runs[0].append(each.columns, 0, points)
+            extend(each.runs, each.columns, points)
         new = [
-            Run(topic, first, last - first, _copied(_rows(columns, index, first, last)), self._tally)
+            Run(self._topic, first, last - first, _copied(_rows(columns, index, first, last)), self._tally)
             for first, last in _gaps(index, end, within)
         ]
         self._replace(low, high, sorted([*near, *new], key=lambda run: run.index))
         return [*grown, *map(Grown.whole, new)], len(near) > high - low
 
+    def clear(self) -> None:
+        """Drops all runs."""
+        self._replace(0, len(self.runs), [])
+
     def _replace(self, low: int, high: int, runs: list[Run]) -> None:
         kept = set(runs)
         for run in self.runs[low:high]:
-            del self.exact[run.index, run.end]
+            del self._exact[run.index, run.end][self._topic]
             if run not in kept:
                 self._tally.nbytes -= run.nbytes
-        self.exact.update(((run.index, run.end), run) for run in runs)
+        for run in runs:
+            self._exact[run.index, run.end][self._topic] = run
         self.runs[low:high] = runs
         self._starts[low:high] = [run.index for run in runs]
 
@@ -306,6 +318,7 @@ class SeriesStore:
         self._waiting: dict[Run, None] = {}  # those whose points have waited longest first
         self._scopes: dict[str, dict[int, Topic]] = {}
         self._points: dict[int, _TopicPoints] = {}
+        self._exact: _Exact = defaultdict(dict)
 
     def note(self, update: Update) -> None:
         """Takes in the topics and configs of an update; its blocks are added one by one."""
@@ -341,16 +354,16 @@ class SeriesStore:
         for stack in Blocks.of(blocks).stacks:
             columns, count, points = _wide(stack)
             bounds = stack.index, stack.index + count
-            known = [run for topic in stack.topics if (run := self._points_of(topic).exact.get(bounds))]
-            if len(known) == len(stack.topics):
-                for row, run in enumerate(known):
-                    run.append(columns, row, points)
+            exact = self._exact[bounds]
+            if all(map(exact.__contains__, stack.topics)):
+                known = [exact[topic] for topic in stack.topics]
+                extend(known, columns, points)
                 grown.append(Grown(known, columns))
                 self._waiting.update(dict.fromkeys(known))
                 continue
             for row, topic in enumerate(stack.topics):
                 one = {name: values[row] for name, values in columns.items()}
-                pieces, is_cut = self._points_of(topic).weave(topic, *bounds, one)
+                pieces, is_cut = self._points_of(topic).weave(*bounds, one)
                 grown += pieces
                 self._waiting.update((run, None) for piece in pieces for run in piece.runs)
                 if is_cut:
@@ -360,7 +373,7 @@ class SeriesStore:
     def _points_of(self, topic: int) -> _TopicPoints:
         points = self._points.get(topic)
         if points is None:
-            points = self._points[topic] = _TopicPoints(self._tally)
+            points = self._points[topic] = _TopicPoints(topic, self._exact, self._tally)
         return points
 
     def settle(self) -> None:
@@ -373,9 +386,10 @@ class SeriesStore:
     def forget(self, topic: int) -> None:
         """Drops the points of a topic, which stays known."""
         points = self._points.pop(topic, None)
-        for run in points.runs if points else ():
-            self._tally.nbytes -= run.nbytes
-            self._waiting.pop(run, None)
+        if points:
+            for run in points.runs:
+                self._waiting.pop(run, None)
+            points.clear()
 
     @property
     def held(self) -> Collection[int]:

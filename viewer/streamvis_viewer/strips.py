@@ -13,7 +13,7 @@ from streamvis import Topic
 from streamvis.reduce import windowed_means
 from streamvis_viewer.layout import Cell, Page
 from streamvis_viewer.schema import Plot
-from streamvis_viewer.series import Run
+from streamvis_viewer.series import Run, extend, settle
 from streamvis_viewer.slots import Slot, Slots
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -94,8 +94,9 @@ class Strips:
         self._slots_of: dict[Run, Array] = {}
 
     def __iter__(self) -> Iterator[Strip]:
-        for topic in sorted(self._topics):
-            yield from self._topics[topic].drawn
+        strips = [strip for topic in sorted(self._topics) for strip in self._topics[topic].drawn]
+        settle(strip.run for strip in strips)
+        return iter(strips)
 
     def draws_runs(self, topic: Topic) -> bool:
         """Whether the runs of a topic are drawn as they are, neither split nor averaged."""
@@ -220,4 +221,5 @@ class _TopicStrips:
 
 def _append(run: Run, columns: Mapping[str, Array]) -> None:
     """Arrays of shape (count or 1, points)."""
-    run.append({name: values[np.newaxis] for name, values in columns.items()}, 0, next(iter(columns.values())).shape[1])
+    points = next(iter(columns.values())).shape[1]
+    extend((run,), {name: values[np.newaxis] for name, values in columns.items()}, points)

@@ -24,7 +24,7 @@ from streamvis_viewer.frames import Array, Frame, Later, Op, encode, note
 from streamvis_viewer.looks import Look, answer
 from streamvis_viewer.packed import Points, Rows, Snapshot
 from streamvis_viewer.schema import KeyPart
-from streamvis_viewer.series import Grown, SeriesStore
+from streamvis_viewer.series import Grown, SeriesStore, settle
 from streamvis_viewer.slots import Labels, Slots
 from streamvis_viewer.strips import Shown, SplitError, Strip, Strips
 
@@ -175,7 +175,9 @@ class View:
         self._rebase()
         self._new.clear()
         self._unseen, self._stale = 0, False
-        self._look_at(Grown.whole(run) for topic in sorted(self.topics) for run in self._store.runs(topic))
+        runs = [run for topic in sorted(self.topics) for run in self._store.runs(topic)]
+        settle(runs)
+        self._look_at(map(Grown.whole, runs))
 
     def _no_limits(self) -> _Limits:
         last = len(self.shown.packed) - 1
@@ -238,7 +240,7 @@ class View:
 
     def _rows(self, grown: Grown, refused: dict[int, str]) -> Iterator[Rows]:
         """The new points of what is shown; notes topics that would become too many series."""
-        grown = grown.only(lambda run: run.topic in self.topics)
+        grown = grown.only(self.topics)
         if not grown.runs:
             return
         if self._strips.draws_runs(self.topics[grown.runs[0].topic]):  # they have the same columns
