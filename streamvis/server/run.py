@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import platform
 import signal
 import socket
@@ -50,6 +51,7 @@ def run_server(
     meaning. Raises StoreError when the data cannot be used and ConflictError when the address cannot.
     """
     _keep_big_blocks()
+    _collect_seldom()
     with contextlib.closing(open_store(data_prefix)) as store:
         asyncio.run(_run_until_signal(store, address(host, port), ready or (lambda _: None)))
 
@@ -191,3 +193,14 @@ def _keep_big_blocks() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(-3, 256 << 20)  # M_MMAP_THRESHOLD
         libc.mallopt(-1, 512 << 20)  # M_TRIM_THRESHOLD
+
+
+def _collect_seldom() -> None:
+    """Looks for cycles of garbage after every 5,000 new objects instead of 700, and never among what was imported.
+
+    Blocks are many, live long and have no cycles: under steady load the collector went through all of the latest
+    commits again and again, a tenth of the server's time, in stalls of more than 0.1 s.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5000, 20, 20)
