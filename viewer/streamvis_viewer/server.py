@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from tornado.httpserver import HTTPServer
+from tornado.httputil import ParseBodyConfig, ParseUrlEncodedConfig, set_parse_body_config
 from tornado.websocket import WebSocketHandler
 
 from streamvis import StreamvisError
@@ -32,6 +33,7 @@ _PING_SECONDS = 30
 _GOING_AWAY = 1001
 _CLOSE_SECONDS = 1.0
 _MOST_HEADER_BYTES = 4 << 20  # an address names each hidden run; browsers take up to 2 MB
+_MOST_ARGUMENTS = 1 << 18  # as many as fit; tornado's own limit is the process's, and applies to addresses too
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Viewer:
         self.port: int = sockets[0].getsockname()[1]
         self.url = f"http://{host}:{self.port}{prefix}"
         access = Access(options.token, {f"{host}:{self.port}", *origins})
+        set_parse_body_config(ParseBodyConfig(urlencoded=ParseUrlEncodedConfig(max_arguments=_MOST_ARGUMENTS)))
         self._http = HTTPServer(self._application(access, prefix), xheaders=True, max_header_size=_MOST_HEADER_BYTES)
         self._http.add_sockets(sockets)
         self._live.start()
