@@ -302,6 +302,22 @@ def test_what_the_search_takes_the_address_takes(view: Open) -> None:
         patterns.matcher(pattern)
 
 
+@pytest.mark.parametrize("count", [2, 256])
+def test_what_has_just_come_has_a_colour(count: int, view: Open) -> None:
+    """Also before its label has one: the theme may change, or a person point at it, in the moment between."""
+    colors = view("rows=loss").page.evaluate(
+        """async palette => {
+          const {Colors, css} = await import("/assets/colors.js");
+          const colors = new Colors(palette).of(palette, "n");
+          const early = css(colors.color("run3"));
+          colors.note(["run1", "run2"]);
+          return [early, css(colors.color("run3")), css(colors.color("run1"))];
+        }""",
+        [f"#{number:02x}0000" for number in range(count)],
+    )
+    assert colors == ["rgb(0 0 0)"] * 3
+
+
 def test_the_list_goes_by_labels_scopes_names_or_indexes(view: Open) -> None:
     """Each hides by its own kind of text; what was hidden before stays hidden."""
     page = view("rows=loss,more&color=n,n&group=scope")

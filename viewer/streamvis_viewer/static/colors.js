@@ -44,8 +44,9 @@ class Shared {
     return true;
   }
 
+  /** One not noted yet, in the moment before its plot is refreshed, has that of the first. */
   color(label) {
-    const number = this.#numbers.get(label);
+    const number = this.#numbers.get(label) ?? 0;
     const table = this.#isNumeric() ? this.#scale : this.#table;
     if (table.length > QUALITATIVE) return spread(table, this.#place(label), this.#numbers.size);
     const shades = SHADES[this.#page.dark ? "dark" : "light"];
@@ -54,7 +55,7 @@ class Shared {
 
   #place(label) {
     this.#places ??= new Map([...this.#numbers.keys()].sort(compare).map((each, place) => [each, place]));
-    return this.#places.get(label);
+    return this.#places.get(label) ?? 0;
   }
 
   /** Whether every label is one number of a hyperparameter: a scale then says more than a few hues. */
