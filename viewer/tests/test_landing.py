@@ -38,20 +38,6 @@ def context(browser: Browser) -> BrowserContext:
 
 
 @pytest.fixture
-def data() -> Iterator[ServerThread]:
-    with data_serving("memory:") as server:
-        yield server
-
-
-@pytest.fixture
-def url(data: ServerThread, tmp_path: Path) -> Iterator[str]:
-    schema = tmp_path / "plots.yaml"
-    schema.write_text(SCHEMA)
-    with serving("127.0.0.1:0", data.uri, schema) as address:
-        yield address
-
-
-@pytest.fixture
 def visit(context: BrowserContext, url: str) -> Iterator[Callable[..., Page]]:
     """Opens the first page; none may report an error."""
     opened: list[tuple[Page, list[str]]] = []

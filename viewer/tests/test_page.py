@@ -63,20 +63,6 @@ RANGES = """async key => {
 
 
 @pytest.fixture
-def data() -> Iterator[ServerThread]:
-    with data_serving("memory:") as server:
-        yield server
-
-
-@pytest.fixture
-def url(data: ServerThread, tmp_path: Path) -> Iterator[str]:
-    schema = tmp_path / "plots.yaml"
-    schema.write_text(SCHEMA)
-    with serving("127.0.0.1:0", data.uri, schema) as address:
-        yield address
-
-
-@pytest.fixture
 def visit(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
     """Opens addresses; no page may report an error, or ask for anything after it has loaded."""
     opened: list[tuple[Page, list[str]]] = []
@@ -473,10 +459,10 @@ def test_a_viewer_that_has_stopped_is_noticed(browser: Browser, data: ServerThre
 
 
 def quicken(route: Route) -> None:
-    """The script with a third of a second for what takes five."""
+    """The script with a second for what takes five."""
     answer = route.fetch()
     assert answer.text().count("BEAT_MS = 5000") == 1
-    route.fulfill(response=answer, body=answer.text().replace("BEAT_MS = 5000", "BEAT_MS = 300"))
+    route.fulfill(response=answer, body=answer.text().replace("BEAT_MS = 5000", "BEAT_MS = 1000"))
 
 
 def answers(address: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,20 +24,6 @@ from viewer.tests.sockets import hang_up
 
 SCHEMA = "loss: {columns: [x, y], names: loss}\nother: {columns: [x, y], names: other}\n"
 T = TypeVar("T")
-
-
-@pytest.fixture
-def data() -> Iterator[ServerThread]:
-    with data_serving("memory:") as server:
-        yield server
-
-
-@pytest.fixture
-def url(data: ServerThread, tmp_path: Path) -> Iterator[str]:
-    path = tmp_path / "plots.yaml"
-    path.write_text(SCHEMA)
-    with serving("127.0.0.1:0", data.uri, path) as address:
-        yield address
 
 
 class Page:

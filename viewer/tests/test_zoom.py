@@ -10,10 +10,10 @@ from playwright.sync_api import Page
 
 from streamvis import DataLogger
 from streamvis.server.run import ServerThread
-from viewer.tests.test_page import RANGES, data, shows, until, url, visit, write
+from viewer.tests.test_page import RANGES, SCHEMA, shows, until, visit, write
 
 pytestmark = pytest.mark.browser
-__all__ = ["data", "url", "visit"]  # fixtures
+__all__ = ["SCHEMA", "visit"]  # of the fixtures
 
 POINTS = 2_500_000
 LOOK = """async () => {
