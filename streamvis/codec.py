@@ -87,7 +87,12 @@ class EncodedBlock(NamedTuple):
 
 def checksum(index: int, k: int, n: int, columns: bytes, payload: bytes | memoryview) -> int:
     """CRC-32 of everything that a reader of the block relies on."""
-    return zlib.crc32(payload, zlib.crc32(columns, zlib.crc32(_SHAPE.pack(index, k, n))))
+    return zlib.crc32(payload, _head_checksum(index, k, n, columns))
+
+
+@lru_cache(maxsize=1024)
+def _head_checksum(index: int, k: int, n: int, columns: bytes) -> int:
+    return zlib.crc32(columns, zlib.crc32(_SHAPE.pack(index, k, n)))
 
 
 def encode(block: Block, *, dense: bool = False) -> EncodedBlock:
@@ -236,6 +241,7 @@ def dtypes(header: bytes) -> bytes:
     return header[:: _HEADER.size]
 
 
+@lru_cache(maxsize=1024)
 def is_compressed(header: bytes) -> bool:
     """Whether there are columns that only unfolding them tells to be sound."""
     return any(codec >= Codec.SHUFFLED for codec in header[1 :: _HEADER.size])
@@ -257,17 +263,16 @@ def _itemsize(dtype: int) -> int:
 
 def validate(block: EncodedBlock) -> None:
     """Raises MalformedError unless the block's numbers fit together, without touching the payload's values."""
-    if block.k < 1 or block.index + block.k - 1 > MAX_INDEX:
-        raise MalformedError(
-            f"block has indexes {block.index} to {block.index + block.k - 1}; expected 0 to {MAX_INDEX}"
-        )
-    if block.k * max(block.n, 1) > MAX_BLOCK_POINTS:
-        raise MalformedError(f"block has {block.k} x {block.n} points; at most {MAX_BLOCK_POINTS} fit one block")
-    _check_layout(block.k, block.n, block.columns, len(block.payload))
+    _, index, k, n, columns, payload, _ = block
+    if k < 1 or index + k - 1 > MAX_INDEX:
+        raise MalformedError(f"block has indexes {index} to {index + k - 1}; expected 0 to {MAX_INDEX}")
+    _check_layout(k, n, columns, len(payload))
 
 
 @lru_cache(maxsize=1024)  # blocks of one topic look alike, and this is most of what a small one costs
 def _check_layout(k: int, n: int, columns: bytes, payload_size: int) -> None:
+    if k * max(n, 1) > MAX_BLOCK_POINTS:
+        raise MalformedError(f"block has {k} x {n} points; at most {MAX_BLOCK_POINTS} fit one block")
     if not columns or len(columns) % _HEADER.size:
         raise MalformedError(f"block header has {len(columns)} bytes; expected {_HEADER.size} per column")
     total = covered = 0
@@ -421,7 +426,7 @@ def _check_all(blocks: Sequence[EncodedBlock], names: Sequence[str]) -> None:
         head = heads.get((n, columns, len(payload)))
         if head is None:
             _check_whole(block, names)
-            heads[n, columns, len(payload)] = zlib.crc32(columns, zlib.crc32(_SHAPE.pack(index, k, n)))
+            heads[n, columns, len(payload)] = _head_checksum(index, k, n, columns)
         elif zlib.crc32(payload, head) != crc:
             raise _damaged(block)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from streamvis.codec import (
     MAX_BLOCK_INDEXES,
@@ -102,27 +103,33 @@ def _check_declaration(declaration: Declaration) -> int:
 
 
 def _check_block(block: EncodedBlock, declared: Mapping[int, int]) -> None:
-    if block.topic not in declared:
-        raise MalformedError(f"a block has handle {block.topic}, which this stream has not declared")
-    if column_count(block.columns) != declared[block.topic]:
+    topic, index, k, n, columns, payload, crc = block
+    if topic not in declared:
+        raise MalformedError(f"a block has handle {topic}, which this stream has not declared")
+    if column_count(columns) != declared[topic]:
         raise MalformedError(
-            f"a block of handle {block.topic} has {column_count(block.columns)} columns; "
-            f"{declared[block.topic]} were declared"
+            f"a block of handle {topic} has {column_count(columns)} columns; {declared[topic]} were declared"
         )
     validate(block)
-    if block.size > MAX_BLOCK_BYTES:
-        raise MalformedError(f"a block has {block.size} bytes; split it into blocks of at most {MAX_BLOCK_BYTES}")
-    if block.k > MAX_BLOCK_INDEXES:
-        raise MalformedError(f"a block has {block.k} indexes; split it into blocks of at most {MAX_BLOCK_INDEXES}")
-    unfolded = block.k * block.n * point_size(block.columns)
+    _check_size(k, n, columns, len(payload))
+    if checksum(index, k, n, columns, payload) != crc:
+        raise MalformedError(f"a block of handle {topic} was damaged on its way: its CRC does not match")
+    if is_compressed(columns):  # loggers leave that to compaction
+        decode(block, [""] * column_count(columns))
+
+
+@lru_cache(maxsize=1024)  # blocks that are written together look alike
+def _check_size(k: int, n: int, columns: bytes, payload_size: int) -> None:
+    size = len(columns) + payload_size
+    if size > MAX_BLOCK_BYTES:
+        raise MalformedError(f"a block has {size} bytes; split it into blocks of at most {MAX_BLOCK_BYTES}")
+    if k > MAX_BLOCK_INDEXES:
+        raise MalformedError(f"a block has {k} indexes; split it into blocks of at most {MAX_BLOCK_INDEXES}")
+    unfolded = k * n * point_size(columns)
     if unfolded > MAX_UNFOLDED_BYTES:
         raise MalformedError(
             f"a block unfolds to {unfolded} bytes; split it into blocks of at most {MAX_UNFOLDED_BYTES}"
         )
-    if checksum(block.index, block.k, block.n, block.columns, block.payload) != block.crc:
-        raise MalformedError(f"a block of handle {block.topic} was damaged on its way: its CRC does not match")
-    if is_compressed(block.columns):  # loggers leave that to compaction
-        decode(block, [""] * column_count(block.columns))
 
 
 def _shown(text: str) -> str:
