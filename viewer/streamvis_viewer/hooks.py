@@ -19,7 +19,7 @@ from streamvis import hookimpl
 @click.option("--prefix", metavar="PATH", default="", help="Stands before every path, behind a reverse proxy.")
 @click.option("--origin", metavar="HOST[:PORT]", multiple=True, help="A further name under which pages are opened.")
 def web_serve(web_uri: str, grpc_uri: str, schema_file: Path | None, token: str, **reached: Any) -> None:
-    """Serve the live page on WEB_URI for the data server at GRPC_URI.
+    """Serves the live page on WEB_URI for the data server at GRPC_URI.
 
     Without a SCHEMA_FILE, plots are inferred from the data. A WEB_URI such as localhost:8888 is reached from this
     machine alone; with 0.0.0.0:8888, give a --token.
@@ -44,7 +44,7 @@ def web_serve(web_uri: str, grpc_uri: str, schema_file: Path | None, token: str,
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("schema_file", required=False, type=click.Path(path_type=Path))
 def save_page(grpc_uri: str, query: str, file: Path, schema_file: Path | None) -> None:
-    """Save the page of QUERY as one self-contained HTML FILE.
+    """Saves the page of QUERY as one self-contained HTML FILE.
 
     QUERY is an address of the viewer, or what follows its question mark. The file needs neither viewer nor network:
     pan, zoom, the list of runs, sliders and playback go on working.
