@@ -119,7 +119,7 @@ export class Runs {
   #columns() {
     const columns = [
       {key: "selected", title: tickAll(this.#found, (runs, on) => this.#select(runs, on)), width: "34px", cell: run => this.#tick(run)},
-      {key: "scope", title: "Run", width: "minmax(200px, 2.4fr)", value: run => run.scope, cell: run => link(`scope=${encodeURIComponent(run.scope)}`, run.scope)},
+      {key: "scope", title: "Run", width: "minmax(180px, 2.4fr)", value: run => run.scope, cell: run => link(`scope=${encodeURIComponent(run.scope)}`, run.scope)},
     ];
     if (this.#has("status")) columns.push({key: "status", title: "Status", width: "104px", value: run => run.status, cell: status});
     if (this.#has("updated")) {
@@ -134,7 +134,8 @@ export class Runs {
   #config(key) {
     const number = this.#found.every(run => run.flat[key] === undefined || typeof run.flat[key] === "number");
     const cell = run => (run.flat[key] === undefined ? "" : shown(run.flat[key]));
-    return {key: `config.${key}`, title: key, width: "minmax(84px, 1fr)", number, value: run => run.flat[key], cell};
+    const least = Math.min(Math.max(64, 24 + 7 * key.length), 132); // most titles whole
+    return {key: `config.${key}`, title: key, width: `minmax(${least}px, 1fr)`, number, value: run => run.flat[key], cell};
   }
 
   /** Hyperparameters in which the runs differ, else the first ones. */
