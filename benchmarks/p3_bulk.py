@@ -7,6 +7,10 @@ Where it goes, as processor time for 16 MB: appending them to a file takes 5 ms;
 again; and 40 more are compaction beside it. Pages of 16 KiB take 6 ms off the commit, 64 KiB 8; a small commit costs
 the same with any, but the log grows by the five whole pages that it touches. They stay at 4 KiB for what P7 measures:
 2.80 bytes per point become 3.05 with 16 KiB.
+
+Two processors would need half the time that passes. In the logger, the thread that writes and the one that sends take
+the interpreter lock from each other, 5 ms at a time: 16 MB are written in 40 ms instead of 11, and the first of them is
+with the server after 24. It commits three or four times, one after the other, for 85 of the 125 ms.
 """
 
 from __future__ import annotations

@@ -3,7 +3,12 @@
 Where it goes after compaction, as processor time for a gigabyte of columns: the client 1.4 s, a quarter of which puts
 shuffled bytes together and a tenth checks CRCs; the server 1.1 s, a third of which copies and a quarter reads the file.
 Mapping the file into memory took 0.13 s off the server, and would count the file as its memory; receiving ahead in a
-thread of its own took nothing off two cores that were both busy.
+thread of its own took nothing off two cores that were both busy. Columns stored as differences cost the client 0.15 to
+0.3 s more.
+
+Before compaction the server takes 5.5 us for a block of 50 points: 1.6 for SQLite's row, much of which is a mutex
+that is locked for every column; 1.2 for making a block of it and looking at its types; 2.4 for decoding it with its
+neighbours, CRC included, and encoding them as one. Looking at many blocks at once instead took 0.3 off.
 """
 
 from __future__ import annotations
