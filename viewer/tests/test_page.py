@@ -35,6 +35,7 @@ DEFAULTS: {color: {key_fun: s, palette: Category10_10}}
 loss: {names: loss, columns: [x, y], glyph_kwargs: {line_width: 3}, figure_kwargs: {title: Loss}}
 cloud: {names: cloud, columns: [x, y], glyph_kind: scatter, glyph_kwargs: {size: 6}, filter_opts: {column: t}}
 wide: {names: wide, columns: [x, y]}
+steps: {names: loss, columns: [x, y], glyph_kind: step, glyph_kwargs: {line_width: 3}}
 """
 WRITER = """
 import sys

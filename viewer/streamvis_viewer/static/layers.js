@@ -68,6 +68,13 @@ class Haste {
   }
 }
 
+/** What axes show, as levels.js has it; null where they show nothing. */
+export function viewOf({x_scale, y_scale}, {width, height}) {
+  const [x, y] = [x_scale, y_scale].map(({source_range: {start, end}}) => [Math.min(start, end), Math.max(start, end)]);
+  const log = [x_scale, y_scale].map(({type}) => type === "LogScale");
+  return x[0] < x[1] && y[0] < y[1] ? {x, y, log, width, height} : null;
+}
+
 /** What the page talks to: the series of one plot. Every method that changes something repaints. */
 class Layer {
   onpaint = null; // called with the view that was painted, see levels.js
@@ -216,12 +223,7 @@ class Layer {
 
   /** What the axes show; null where they show nothing. */
   get view() {
-    const {x_scale, y_scale} = this.#view.coordinates;
-    const {bbox} = this.plot_view.frame;
-    const [x, y] = [x_scale, y_scale].map(({source_range: {start, end}}) => [Math.min(start, end), Math.max(start, end)]);
-    return x[0] < x[1] && y[0] < y[1]
-      ? {x, y, log: [x_scale.type === "LogScale", y_scale.type === "LogScale"], width: bbox.width, height: bbox.height}
-      : null;
+    return viewOf(this.#view.coordinates, this.plot_view.frame.bbox);
   }
 
   /** Whether a closer look would show more. */

@@ -3,22 +3,24 @@
 
 import {placement} from "./axis.js";
 import {DASH_NAMES} from "./canvas.js";
-import {GHOST} from "./layers.js";
-import {PackedSeries} from "./series.js";
+import {GHOST, viewOf} from "./layers.js";
+import {Levels} from "./levels.js";
 
 const FEED = "streamvis";
 
-/** The series of one plot, drawn by a stock glyph. Has the methods of a layer that data.js calls. */
+/** The series of one plot, drawn by a stock glyph. Has the methods of a layer that data.js and looks.js call. */
 class StockLayer {
   backend = "canvas";
   plot_view;
+  onpaint = null;
 
-  #series = new PackedSeries();
+  #levels = new Levels();
   #source;
   #cells;
   #styled;
   #rows;
   #drawn = []; // what the data source was made of
+  #series = null; // from which that was taken
   #due = 0;
 
   constructor(plot_view, renderer) {
@@ -28,6 +30,7 @@ class StockLayer {
     this.#cells = feed === "cells";
     this.#styled = feed === "steps";
     this.#rows = series => FEEDS[feed](series, ...more);
+    plot_view.repainted.connect(() => this.#painted());
   }
 
   get model() {
@@ -35,30 +38,30 @@ class StockLayer {
   }
 
   get count() {
-    return this.#series.count;
+    return this.#levels.base.count;
   }
 
-  replace(points) {
-    this.#series.replace(points);
+  replace(points, level) {
+    this.#levels.replace(points, level);
     this.#changed();
   }
 
   append(points) {
-    this.#series.append(points);
+    this.#levels.append(points);
     this.#changed();
   }
 
   addSeries(rgba) {
-    this.#series.addSeries(rgba);
+    this.#levels.addSeries(rgba);
   }
 
   clearSeries(slots) {
-    this.#series.clearSeries(slots);
+    this.#levels.clearSeries(slots);
     this.#changed();
   }
 
   setColors(rgba) {
-    this.#series.setColors(rgba);
+    this.#levels.setColors(rgba);
     this.#changed();
   }
 
@@ -68,34 +71,41 @@ class StockLayer {
   }
 
   setStyle(slots, style) {
-    this.#series.setStyle(slots, style);
+    this.#levels.setStyle(slots, style);
     this.#changed();
   }
 
   setVisible(slots, visible) {
-    this.#series.setVisible(slots, visible);
+    this.#levels.setVisible(slots, visible);
     this.#changed();
   }
 
   setSmoothing(weight) {
-    this.#series.smooth(weight);
+    this.#levels.smooth(weight);
+    this.#changed();
+  }
+
+  setDetail(points, about) {
+    this.#levels.setDetail(points, about);
     this.#changed();
   }
 
   select(value) {
-    this.#series.select(value);
+    this.#levels.select(value);
     this.#changed();
   }
 
   bounds(fit = "all") {
-    if (this.#cells) return this.#around(this.#series.bounds(...this.#logs));
-    return fit === "robust" ? this.#series.robustBounds(...this.#logs) : this.#series.bounds(...this.#logs);
+    const {base} = this.#levels;
+    if (this.#cells) return this.#around(base.bounds(...this.#logs));
+    return fit === "robust" ? base.robustBounds(...this.#logs) : base.bounds(...this.#logs);
   }
 
   /** Cells reach beyond the points in their middles. */
   #around(box) {
     if (!box) return null;
-    const held = Array.from(this.#series.visible.keys()).filter(slot => this.#series.visible[slot]).map(slot => this.#series.points(slot));
+    const {base} = this.#levels;
+    const held = Array.from(base.visible.keys()).filter(slot => base.visible[slot]).map(slot => base.points(slot));
     ["x", "y"].forEach((side, i) => {
       const of = edges(held.flatMap(points => Array.from(points[side])));
       const [low, high] = [of.get(box[`${side}0`])[0], of.get(box[`${side}1`])[1]];
@@ -106,27 +116,44 @@ class StockLayer {
   }
 
   held(slot) {
-    return this.#series.points(slot);
+    return this.#levels.base.points(slot);
   }
 
   unplaced() {
-    return this.#series.unplaced(...this.#logs);
+    return this.#levels.base.unplaced(...this.#logs);
   }
 
   nearest(sx, sy) {
     const {x_scale, y_scale, bbox} = this.plot_view.frame;
     if (this.#cells) return bbox.contains(sx, sy) ? cellAt(this.#drawn[0], x_scale.invert(sx), y_scale.invert(sy)) : null;
-    const {x, y} = this.#series.origin;
-    return this.#series.nearest(sx, sy, {x: placement(x_scale, x, 0), y: placement(y_scale, y, 0)}, bbox);
+    const series = this.#finest;
+    const {x, y} = series.origin;
+    return series.nearest(sx, sy, {x: placement(x_scale, x, 0), y: placement(y_scale, y, 0)}, bbox);
+  }
+
+  /** What the axes show; null where they show nothing. */
+  get view() {
+    return viewOf(this.plot_view.frame, this.plot_view.frame.bbox);
+  }
+
+  /** Whether a closer look would show more: of lines, for other glyphs are not for that many points. */
+  get wants() {
+    const {view} = this;
+    return Boolean(view && this.#levels.thins === "extremes" && this.#levels.wants(view));
   }
 
   get #logs() {
     return [this.model.x_scale, this.model.y_scale].map(({type}) => type === "LogScale");
   }
 
+  /** What is to be drawn where the axes stand. */
+  get #finest() {
+    const {view} = this;
+    return (view && this.#levels.finest(view)?.series) ?? this.#levels.base;
+  }
+
   /** The series that are to be drawn, with the points of the selected value alone. */
-  #shown(vertical, opacity = 1) {
-    const {runs, visible, rgba, width, dash, arrays, origin} = this.#series;
+  #shown({runs, visible, rgba, width, dash, arrays, origin}, vertical, opacity = 1) {
     const shown = new Map();
     for (let r = 0; r < runs.length; r += 3) {
       const [slot, begin, end] = runs.slice(r, r + 3);
@@ -147,11 +174,18 @@ class StockLayer {
   #changed() {
     this.#due ||= requestAnimationFrame(() => {
       this.#due = 0;
-      const {vertical} = this.#series;
-      this.#drawn = this.#shown(vertical);
-      const ghosts = vertical === "y" ? [] : this.#shown("y", GHOST);
+      const series = (this.#series = this.#finest);
+      const {vertical} = series;
+      this.#drawn = this.#shown(series, vertical);
+      const ghosts = vertical === "y" ? [] : this.#shown(series, "y", GHOST);
       this.#source.data = this.#rows([...ghosts, ...this.#drawn]);
     });
+  }
+
+  /** The window may have left what was drawn, or have come back to it. */
+  #painted() {
+    if (this.#series && this.#series !== this.#finest) this.#changed();
+    this.onpaint?.();
   }
 }
 
