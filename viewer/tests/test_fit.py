@@ -145,8 +145,18 @@ def test_a_heatmap_shows_the_first_run_of_the_list(visit: Visit) -> None:
 
 
 def test_a_click_leaves_no_frame_around_a_figure(visit: Visit) -> None:
-    """That is for those who come there by keys."""
+    """Nor does shift, held for a box: that is for those who come there by keys."""
     page = visit("rows=wide")
+    element = "(await import('/assets/layers.js')).layers.get('p0').plot_view.canvas_view.events_el"
+
+    def frame() -> str:
+        return str(page.evaluate(f"async () => getComputedStyle({element}).outlineStyle"))
+
     page.locator(".figure").click()
-    outline = "getComputedStyle((await import('/assets/layers.js')).layers.get('p0').plot_view.canvas_view.events_el)"
-    assert page.evaluate(f"async () => {outline}.outlineStyle") == "none"
+    assert frame() == "none"
+    page.keyboard.press("Shift")
+    assert frame() == "none"
+    page.evaluate(f"async () => {element}.blur()")
+    page.keyboard.press("Tab")
+    page.evaluate(f"async () => {element}.focus()")
+    assert frame() != "none"

@@ -175,8 +175,10 @@ export class Plot {
   }
 }
 
-/** Bokeh frames a figure that was clicked as if by its keys one had come there. */
+/** Bokeh frames a figure that was clicked as if by its keys one had come there; browsers too, once shift is held for a box. */
 function keepQuiet(root) {
   const style = root.appendChild(document.createElement("style"));
-  style.textContent = ".bk-events:focus:not(:focus-visible) { outline: none; }";
+  style.textContent = ".bk-events:focus:not(:focus-visible), .bk-events.clicked:focus { outline: none; }";
+  root.addEventListener("pointerdown", ({target}) => target.classList.add("clicked"));
+  root.addEventListener("focusout", ({target}) => target.classList.remove("clicked"));
 }
