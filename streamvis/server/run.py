@@ -201,6 +201,5 @@ def _collect_seldom() -> None:
     Blocks are many, live long and have no cycles: under steady load the collector went through all of the latest
     commits again and again, a tenth of the server's time, in stalls of more than 0.1 s.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(5000, 20, 20)
