@@ -23,7 +23,7 @@ from streamvis.launch import free_port
 from streamvis.server.run import ServerThread
 from streamvis.server.run import serving as data_serving
 from streamvis_viewer import serving
-from streamvis_viewer.frames import PAGE, Op, encode, note
+from streamvis_viewer.frames import Op, encode, note
 from streamvis_viewer.server import WebOptions
 from viewer.tests.layer_page import INK
 
@@ -163,8 +163,9 @@ def test_points_come_while_the_scripts_are_loading(data: ServerThread, url: str,
     page.on("websocket", lambda socket: socket.on("framereceived", hear))
     page.route("**/bokeh.min.js*", hold)
     page.goto(f"{url}/?rows=loss", wait_until="commit")
-    tick = encode(Op.TICK, PAGE)
-    until(lambda: page.evaluate("!window.Bokeh") and held and tick in frames)
+    until(
+        lambda: page.evaluate("!window.Bokeh") and held and any(list(frame[:2]) == [Op.REPLACE, 0] for frame in frames)
+    )
     held[0].continue_()
     shows(page, "50 points")
     until(lambda: ink(page, BLUE) > 0)

@@ -20,6 +20,7 @@ export class Connection {
   #status;
   #socket = null;
   #retry = FIRST_RETRY;
+  #ahead = false; // whether early.js has said that the first frames are painted
   #silent = 0; // beats, not seconds: a page that was busy or asleep has not listened
   #queue = Promise.resolve(); // frames are applied one after the other, in order
 
@@ -35,12 +36,14 @@ export class Connection {
   /** Goes on with the socket that was opened before there was anybody to listen. */
   adopt({socket, events}) {
     this.#listen(socket);
+    this.#ahead = events[0]?.type === "message";
     for (const event of events) socket[`on${event.type}`](event);
   }
 
   #listen(socket) {
     let heard = false;
     this.#socket = socket;
+    this.#ahead = false;
     this.#silent = 0;
     socket.onmessage = ({data}) => {
       heard = true;
@@ -63,6 +66,12 @@ export class Connection {
 
   send(text) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(text);
+  }
+
+  /** What was sent until now is on the screen. */
+  painted() {
+    if (!this.#ahead) this.send("painted");
+    this.#ahead = false;
   }
 
   #beat() {

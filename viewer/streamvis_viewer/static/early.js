@@ -1,5 +1,5 @@
-// Runs long before the page's modules: opens the data websocket, so that the first points are under way while the browser
-// reads Bokeh's script. connection.js takes it over.
+// Runs long before the page's modules, and before the stylesheet, for which scripts wait: opens the data websocket, so that the
+// first points come while the browser reads Bokeh's script. connection.js takes it over.
 
 window.dataSocket = (({data, token}) => {
   const open = () => {
@@ -11,6 +11,10 @@ window.dataSocket = (({data, token}) => {
   };
   const socket = open();
   const events = []; // that nobody has heard yet
-  socket.onmessage = socket.onclose = event => events.push(event);
+  socket.onclose = event => events.push(event);
+  socket.onmessage = event => {
+    if (!events.length) socket.send("painted"); // at first the viewer often says but that it is fetching the points
+    events.push(event);
+  };
   return {open, socket, events};
 })(document.currentScript.dataset);

@@ -181,7 +181,7 @@ function live(ready, status, state) {
   });
   connection.onframe = async frame => {
     await apply(await ready, status, frame);
-    if (frame.op === Op.TICK) connection.send("painted");
+    if (frame.op === Op.TICK) connection.painted();
   };
   let timer = 0;
   state.watch(SERVER_KEYS, () => {
