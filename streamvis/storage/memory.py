@@ -43,11 +43,11 @@ from streamvis.storage.rules import (
     GONE,
     REJECTED,
     STILL_REJECTED,
+    binding,
     merge,
     merged_config,
     missing,
     not_in_trash,
-    rejection,
     to_restore,
 )
 from streamvis.wire import dump_config
@@ -136,11 +136,9 @@ class MemoryStore(Store):
         rejected = {}
         for declaration in batch.declarations:
             live = self._live.get((declaration.scope, declaration.name))
-            if live and live.columns != declaration.columns:
-                bindings[declaration.handle] = REJECTED
-                rejected[declaration.handle] = rejection(declaration, live)
-            else:
-                bindings[declaration.handle] = live.id if live else GONE
+            bindings[declaration.handle], reason = binding(declaration, live)
+            if reason:
+                rejected[declaration.handle] = reason
         for block in batch.blocks:
             if bindings.get(block.topic) == REJECTED:
                 rejected.setdefault(block.topic, STILL_REJECTED)

@@ -10,7 +10,7 @@ from streamvis.codec import EncodedBlock
 from streamvis.errors import UsageError
 from streamvis.records import CONFIGS, Ack, Batch, Config, Declaration, Status, Topic
 from streamvis.storage.base import Commit, Submission
-from streamvis.storage.rules import GONE, REJECTED, STILL_REJECTED, merged_config, rejection
+from streamvis.storage.rules import GONE, REJECTED, STILL_REJECTED, binding, merged_config
 
 
 class Plan:
@@ -89,11 +89,9 @@ class Plan:
         rejected = {}
         for declaration in batch.declarations:
             live = self.named.get((declaration.scope, declaration.name))
-            if live and live.columns != declaration.columns:
-                new[declaration.handle] = REJECTED
-                rejected[declaration.handle] = rejection(declaration, live)
-            else:
-                new[declaration.handle] = live.id if live else GONE
+            new[declaration.handle], reason = binding(declaration, live)
+            if reason:
+                rejected[declaration.handle] = reason
         return rejected
 
     def _add(self, blocks: Sequence[EncodedBlock], bound: Mapping[int, int]) -> None:

@@ -59,8 +59,14 @@ def _children(value: Any) -> Collection[Any]:
     return value if isinstance(value, list | tuple) else ()
 
 
-def rejection(declaration: Declaration, topic: Topic) -> str:
-    """Why a declaration does not fit the live topic of its name."""
+def binding(declaration: Declaration, live: Topic | None) -> tuple[int, str]:
+    """What a handle is bound to, given the live topic of its name; why, if the declaration is rejected."""
+    if live is None:
+        return GONE, ""
+    return (live.id, "") if live.columns == declaration.columns else (REJECTED, _rejection(declaration, live))
+
+
+def _rejection(declaration: Declaration, topic: Topic) -> str:
     stored, declared = ", ".join(topic.columns), ", ".join(declaration.columns)
     return (
         f"{topic.name!r} in scope {topic.scope!r} has the columns {stored}; this writer declares {declared}: "
