@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from streamvis.drain import Unreadable
 from streamvis.errors import BufferFullError, RejectedError, SpoolError, StreamvisError
 from streamvis.records import CONFIGS, Batch
 from streamvis.refused import Refused, only
@@ -48,12 +49,14 @@ class Losses:
         self.dropped.update(points)
         self._untold |= bool(points)
 
-    def unreadable(self, name: str, points: int, reason: str) -> None:
-        """So many points' device did not give them."""
-        self.count({name: points})
-        self.errors += 1
-        if self._is_new(f"unreadable {name}"):
-            _log.error("%d points of %r are lost, their device does not give them: %s", points, name, reason)
+    def unreadable(self, lost: Unreadable, names: Mapping[int, str]) -> None:
+        """Devices did not give these points; `names`: those of the topics."""
+        for topic, (points, reason) in lost.items():
+            name = names[topic]
+            self.count({name: points})
+            self.errors += 1
+            if self._is_new(f"unreadable {name}"):
+                _log.error("%d points of %r are lost, their device does not give them: %s", points, name, reason)
 
     def damaged(self, losses: Iterable[Loss], points: Mapping[str, int]) -> None:
         """The spool does not have any more what it had: there, and so many points."""

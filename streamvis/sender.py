@@ -294,8 +294,8 @@ class Sender:
         if self._can_take():
             drained, configs = self._buffer.drain(), list(_taken(self._configs))
             self._counts.update(writes=drained.writes, points=drained.points)
-            for handle, (points, reason) in drained.unreadable.items():
-                self._losses.unreadable(self._names()[handle], points, reason)
+            if drained.unreadable:
+                self._losses.unreadable(drained.unreadable, self._names())
             if drained.blocks or configs:
                 self._counts["flushes"] += 1
                 self._heartbeat.wrote(now)
