@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import bokeh
@@ -20,12 +19,6 @@ from streamvis_viewer.socket import ReadQuery
 from streamvis_viewer.web import PageHandler, decoded, templates
 
 ENTRY = "page.js"
-
-
-@cache
-def script(name: str) -> str:
-    """One that runs before others have been loaded, and stands in the page itself."""
-    return scripts.text(name)
 
 
 class Documents:
@@ -60,8 +53,8 @@ def html(page: Page, plots: Mapping[str, Plot], documents: Documents, **values: 
         template=templates().get_template("page.html"),
         template_variables={
             "page": page,
-            "guard": script("guard.js"),
-            "early": script("early.js"),
+            "guard": scripts.text("guard.js"),
+            "early": scripts.text("early.js"),
             "plots": [_settings(cell.plot, plots[cell.plot]) for cell in page.cells],
             "scale": palette_colors(SCALE)[24:232:4],
             "bokeh": bokeh.__version__,

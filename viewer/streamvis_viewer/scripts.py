@@ -23,6 +23,7 @@ def needed(entry: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+@cache
 def text(name: str) -> str:
     """A script's code."""
     return (STATIC / name).read_text(encoding="utf-8")
